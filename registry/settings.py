@@ -1,0 +1,158 @@
+"""Everything that the operator of a registry node can set: the [registry] table of its TOML file."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from protocol.errors import HandleError, SettingsError
+from protocol.handle import Handle, Prefix
+from protocol.runtime.configuration import ListenSettings, load_settings
+
+TABLE: Final = "registry"
+WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound here
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+
+
+class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [registry] table; the environment overrides a field as HANDLEGRID_REGISTRY_<FIELD>."""
+
+    data_dir: Path
+    """Directory of the node's own files: node key, server key, administrator's secret. There is no safe default."""
+
+    homes: tuple[str, ...]
+    """Prefixes that the node homes from its initialisation on; the first one names the administrator record
+    `<prefix>/ADMIN`. A root homes ["0.0", "0.NA"]. Prefixes accepted later are kept in the database."""
+
+    database: str = ""
+    """Postgres 15-18 as a DSN. Either this or `database_file`; a DSN may hold a password, so it prints as ***."""
+
+    database_file: Path | None = None
+    """File that holds the DSN instead, so that the password stays out of the settings file."""
+
+    database_connections_min: PositiveInt = 1
+    """Connections that are kept open while the node is idle."""
+
+    database_connections_max: PositiveInt = 10
+    """Connections at most; a two-core database is saturated by about this many."""
+
+    node_key_file: Path | None = None
+    """Key that seals values without public-read (32 random octets, mode 0600); default `data_dir`/node.key."""
+
+    public_addresses: tuple[str, ...] = ()
+    """Literal IP addresses that our site record tells the world; default: the listen addresses that are no
+    wildcard, else the loopback address."""
+
+    description: str = ""
+    """Text of the attribute `desc` of our site record."""
+
+    case_sensitive: bool = False
+    """Whether suffixes that differ only in the case of ASCII letters are different names (PROTOCOL §1.2).
+    It decides the storage keys: never change it once handles are stored."""
+
+    plain_http_credentials: Literal["refuse", "loopback"] = "refuse"
+    """Who may send a password over HTTP without TLS: nobody, or peers on a loopback address only."""
+
+    default_ttl_s: Annotated[int, Meta(ge=0, le=172_800)] = 86_400
+    """TTL of a value that is registered without one; clients never keep a value longer than two days."""
+
+    statistics_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
+    """Seconds between two writes of the day's counters; what a crash can lose of them."""
+
+    statistics_sources_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
+    """Source networks counted per day; the rest is counted together as `other`."""
+
+    def dsn(self) -> str:
+        """Return the DSN of the database, from the file when there is one.
+
+        Raises SettingsError when the file cannot be read or is empty.
+        """
+        if self.database_file is None:
+            return self.database
+        return _read_dsn(self.database_file)
+
+    def sealing_key_file(self) -> Path:
+        """Return the path of the node key."""
+        return self.node_key_file or self.data_dir / "node.key"
+
+    def published_addresses(self) -> tuple[str, ...]:
+        """Return the addresses for our site record, never empty."""
+        listened = tuple(address for address in self.listen_addresses if address not in WILDCARDS)
+        return self.public_addresses or listened or ("127.0.0.1",)
+
+    def home_prefixes(self) -> tuple[Prefix, ...]:
+        """Return the prefixes of `homes`, in their order."""
+        return tuple(Handle.parse(f"{home}/").prefix for home in self.homes)
+
+
+def _read_dsn(path: Path) -> str:
+    try:
+        dsn = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"database_file: cannot read {path}: {error}"]) from None
+    if not dsn:
+        raise SettingsError([f"database_file: {path} is empty; write the DSN of the database into it"])
+    return dsn
+
+
+def load_registry_settings(path: Path) -> RegistrySettings:
+    """Load and check the settings file of a registry node.
+
+    Raises SettingsError that names every fault at once, with file and key.
+    """
+    settings = load_settings(path, TABLE, RegistrySettings)
+    faults = check_settings(settings)
+    if faults:
+        raise SettingsError([f"{path}: {fault}" for fault in faults])
+    return settings
+
+
+def check_settings(settings: RegistrySettings) -> list[str]:
+    """Return what is wrong across fields, as sentences that name key and remedy; empty when all is well."""
+    return [
+        *_database_faults(settings),
+        *_home_faults(settings),
+        *_address_faults(settings),
+        *_tls_faults(settings),
+    ]
+
+
+def _database_faults(settings: RegistrySettings) -> list[str]:
+    faults = []
+    if bool(settings.database) == (settings.database_file is not None):
+        faults.append("database: set either `database` (a DSN) or `database_file`, not both and not neither")
+    if settings.database_connections_min > settings.database_connections_max:
+        faults.append("database_connections_min: must not exceed database_connections_max")
+    return faults
+
+
+def _home_faults(settings: RegistrySettings) -> list[str]:
+    faults = [] if settings.homes else ['homes: name at least one prefix, such as ["88.100"]']
+    for home in settings.homes:
+        try:
+            well_formed = bool(home) and "/" not in home and bool(Handle.parse(f"{home}/x"))
+        except HandleError:
+            well_formed = False
+        if not well_formed:
+            faults.append(f"homes: {home!r} is no prefix; write the part of a handle before the first slash")
+    return faults
+
+
+def _address_faults(settings: RegistrySettings) -> list[str]:
+    faults = []
+    for address in settings.public_addresses:
+        try:
+            unspecified = ip_address(address).is_unspecified
+        except ValueError:
+            unspecified = True
+        if unspecified:
+            faults.append(f"public_addresses: {address!r} is no address that a client could reach")
+    return faults
+
+
+def _tls_faults(settings: RegistrySettings) -> list[str]:
+    if (settings.tls_certificate_file is None) != (settings.tls_key_file is None):
+        return ["tls_certificate_file: set it together with tls_key_file, or neither"]
+    return []
