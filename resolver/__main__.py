@@ -1,0 +1,1 @@
+"""Run one recursive node: python -m resolver CONFIG.toml."""
