@@ -1,0 +1,137 @@
+"""What front ends ask of the registry and what they get back; data only.
+
+Requests come in batches, results come back in the order of the batch: one result per item.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.codes import ResponseCode
+from protocol.generations import Stamp
+from protocol.handle import Handle
+from protocol.value import ValueList
+
+BATCH_ITEMS_MAX: Final = 10_000
+"""Items of one batch. One batch is one transaction: larger ones gain no speed and hold locks for longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who an administrator is: the value `index` of the record `handle` holds the key; 0 stands for any value."""
+
+    index: int
+    handle: Handle
+
+    def __str__(self) -> str:
+        return f"{self.index}:{self.handle}"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The person at the node's own host, who holds the database and the node key and needs no HS_ADMIN.
+
+    Only commands that run on that host act as the operator; nothing that comes over a network ever does.
+    """
+
+
+OPERATOR: Final = Operator()
+
+Actor = Identity | Operator
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A record to be created, or replaced where the batch says so.
+
+    values: in wire form, timestamps ignored (the server sets them). Readable for the public or not is
+    decided by each value's permissions.
+    """
+
+    handle: Handle
+    values: ValueList
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The handle did not exist and is now stored, committed, at `version`."""
+
+    handle: Handle
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The handle existed and has changed, committed, to `version`; `overwritten` when a stored value was replaced."""
+
+    handle: Handle
+    version: int
+    overwritten: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The handle already held exactly these values (timestamps aside): nothing was written."""
+
+    handle: Handle
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The handle existed and is deleted, committed."""
+
+    handle: Handle
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Nothing of this item was written; `code` and `message` are for the peer, without restricted data."""
+
+    handle: Handle
+    code: ResponseCode
+    message: str
+
+
+Result = Created | Replaced | Unchanged | Deleted | Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The handle is stored here and has values that were asked for."""
+
+    handle: Handle
+    values: ValueList
+    stamp: Stamp
+    """Generations from before the read; an answer cached with it dies at the next write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """No: unknown handle (100), no such values (200), not responsible (301), not allowed (400, 401)."""
+
+    handle: Handle
+    code: ResponseCode
+    message: str
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referred:
+    """Ask there: SERVICE_REFERRAL (302) or PREFIX_REFERRAL (303) with the public site values; the handle stays empty."""
+
+    handle: Handle
+    code: ResponseCode
+    values: ValueList
+    stamp: Stamp
+
+
+Answer = Found | Denied | Referred
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which values are asked for; both empty means all (PROTOCOL §2.4)."""
+
+    indexes: tuple[int, ...] = field(default=())
+    types: tuple[str, ...] = field(default=())
