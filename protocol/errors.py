@@ -1,0 +1,98 @@
+"""Every exception of the project.
+
+HandleError
+├── WireError                a peer sent octets that break the protocol (RC 4)
+│   ├── Truncated            fewer octets than a field needs
+│   ├── Malformed            octets that contradict each other or a rule
+│   └── TooLarge             more than a named limit allows
+├── InvalidHandle            a name that cannot be a handle (RC 102)
+├── InvalidValue             a value that cannot be stored (RC 202)
+├── ResolutionFailed         no answer could be had; says from whom, why, and what to do
+│   ├── Unreachable          no server of a service answered in time
+│   ├── RecursionLimit       more referrals, levels or hops than allowed (RC 6)
+│   └── PrivateReferral      a referral to an address that nobody opened
+├── StoreUnavailable         the database does not answer
+└── SettingsError            what the operator set cannot be used; lists every fault
+"""
+
+from collections.abc import Sequence
+
+from protocol.codes import ResponseCode
+
+
+class HandleError(Exception):
+    """The root of all exceptions that the project raises on purpose.
+
+    code is what a peer is told; str(self) is for operators and holds no secret.
+    """
+
+    code: ResponseCode = ResponseCode.ERROR
+
+
+class WireError(HandleError):
+    """A peer sent octets that break the protocol."""
+
+    code = ResponseCode.PROTOCOL_ERROR
+
+
+class Truncated(WireError):
+    """The octets end before a field does."""
+
+
+class Malformed(WireError):
+    """The octets contradict each other or a rule of the protocol."""
+
+
+class TooLarge(WireError):
+    """A length or count is larger than its named limit."""
+
+
+class InvalidHandle(HandleError):
+    """A name that cannot be a handle."""
+
+    code = ResponseCode.INVALID_HANDLE
+
+
+class InvalidValue(HandleError):
+    """A handle value that cannot be read or stored."""
+
+    code = ResponseCode.INVALID_VALUE
+
+
+class ResolutionFailed(HandleError):
+    """No answer could be had.
+
+    node names who was asked, cause says what went wrong there, remedy what a person can do about it.
+    """
+
+    def __init__(self, cause: str, *, node: str = "", remedy: str = "") -> None:
+        self.cause = cause
+        self.node = node
+        self.remedy = remedy
+        super().__init__(f"{node}: {cause}" if node else cause)
+
+
+class Unreachable(ResolutionFailed):
+    """No server of a service answered in time."""
+
+
+class RecursionLimit(ResolutionFailed):
+    """A resolution met more referrals, levels or hops than a named limit allows."""
+
+    code = ResponseCode.RECURSION_LIMIT
+
+
+class PrivateReferral(ResolutionFailed):
+    """A referral named an address that is not routable and that no setting opens."""
+
+
+class StoreUnavailable(HandleError):
+    """The database does not answer. Reads are told ERROR (2), since real clients go on to a mirror on 2 alone."""
+
+
+class SettingsError(HandleError):
+    """What the operator set cannot be used. faults holds one sentence for each fault found, all at once."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
