@@ -10,6 +10,8 @@ HandleError
 ├── ResolutionFailed         no answer could be had; says from whom, why, and what to do
 │   ├── Unreachable          no server of a service answered in time
 │   ├── RecursionLimit       more referrals, levels or hops than allowed (RC 6)
+│   ├── LameService          every server of a service says that it does not hold the name
+│   ├── NoService            a record that should name a service names none
 │   └── PrivateReferral      a referral to an address that nobody opened
 ├── StoreUnavailable         the database does not answer
 └── SettingsError            what the operator set cannot be used; lists every fault
@@ -62,12 +64,14 @@ class InvalidValue(HandleError):
 class ResolutionFailed(HandleError):
     """No answer could be had.
 
-    node names who was asked, cause says what went wrong there, remedy what a person can do about it.
+    node names who was asked, cause says what went wrong there, since when (a date and time, empty when this is the
+    first failure or not known), remedy what a person can do about it.
     """
 
-    def __init__(self, cause: str, *, node: str = "", remedy: str = "") -> None:
+    def __init__(self, cause: str, *, node: str = "", since: str = "", remedy: str = "") -> None:
         self.cause = cause
         self.node = node
+        self.since = since
         self.remedy = remedy
         super().__init__(f"{node}: {cause}" if node else cause)
 
@@ -80,6 +84,14 @@ class RecursionLimit(ResolutionFailed):
     """A resolution met more referrals, levels or hops than a named limit allows."""
 
     code = ResponseCode.RECURSION_LIMIT
+
+
+class LameService(ResolutionFailed):
+    """Every server of a service says that it does not hold the name that was delegated to it."""
+
+
+class NoService(ResolutionFailed):
+    """A record that should name the service for a prefix names none, or none that can be read."""
 
 
 class PrivateReferral(ResolutionFailed):

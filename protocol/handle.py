@@ -29,12 +29,14 @@ class Prefix:
 
     @classmethod
     def parse(cls, name: str | bytes) -> "Prefix":
-        """A prefix from text or octets. Raises InvalidHandle when empty, too long, or holding a slash or an empty label."""
+        """A prefix from text or octets. Raises InvalidHandle when empty, too long, or with a slash or an empty label."""
         octets = encode_text(name) if isinstance(name, str) else name
         if not octets or len(octets) > MAX_HANDLE_OCTETS - len(ROOT_PREFIX_OCTETS) - 1:
             raise InvalidHandle("a prefix has at least one octet and at most 2043")
         if b"/" in octets or b"" in octets.split(b"."):
-            raise InvalidHandle(f"{text(octets)!r} is no prefix: labels are separated by single dots, without a slash")
+            raise InvalidHandle(
+                f"{text(octets)!r} is no prefix: labels are separated by single dots, without a slash"
+            )
         return cls(octets)
 
     @property
@@ -121,7 +123,7 @@ class Handle:
     def fold(self, *, case_sensitive: bool = False) -> bytes:
         """The storage key under a node's case rule.
 
-        case_sensitive: the suffix keeps its case, the prefix never does, and names that begin with "0." fold as a whole.
+        case_sensitive: the suffix keeps its case; the prefix never does, and names that begin with "0." fold whole.
         """
         if not case_sensitive or self.octets[:2] == b"0.":
             return self.key

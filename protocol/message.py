@@ -17,7 +17,9 @@ from protocol.wire import MAX_MESSAGE_OCTETS, Reader
 
 ENVELOPE_OCTETS: Final = 20
 HEADER_OCTETS: Final = 24
-ANSWER_LIFE_S: Final = 43_200  # 12 hours; clients refuse an answer whose expiration is past (PROTOCOL.md §3.2)
+ANSWER_LIFE_S: Final = (
+    43_200  # 12 hours; clients refuse an answer whose expiration is past (PROTOCOL.md §3.2)
+)
 UNKNOWN_SERIAL: Final = 0xFFFF
 UNKNOWN_REQUEST_ID: Final = 0xFFFF_FFFF
 NO_CREDENTIAL: Final = bytes(4)
@@ -176,7 +178,9 @@ class Message:
 
     def encode(self) -> bytes:
         """Envelope and message in one piece, with the envelope's length as it must be."""
-        credential = b"" if self.credential is None else struct.pack(">I", len(self.credential)) + self.credential
+        credential = (
+            b"" if self.credential is None else struct.pack(">I", len(self.credential)) + self.credential
+        )
         rest = self.header.encode(len(self.body)) + self.body + credential + self.surplus
         return replace(self.envelope, message_octets=len(rest)).encode() + rest
 
@@ -305,7 +309,7 @@ def _split_credential(octets: bytes) -> tuple[bytes | None, bytes]:
 def answer_version(request: Envelope) -> Version:
     """The version in which to answer: the lower of what the peer speaks and 2.11; 5.x means 2.0; never 2.5 or 2.6.
 
-    A peer that suggests a higher minor than it writes in is answered in the suggestion. Source: PROTOCOL.md §3.4, §10.6.
+    A peer that suggests a higher minor than it writes in gets what it suggests. Source: PROTOCOL.md §3.4, §10.6.
     """
     spoken = request.suggested if request.suggested[0] else request.version
     if request.version[0] >= 5:

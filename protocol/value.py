@@ -288,7 +288,7 @@ def check_index(index: int) -> int:
 
 def only_value(values: ValueList, index: int) -> HandleValue | None:
     """The value with this index, or None. Raises Malformed when the list holds it twice."""
-    found = [value for value in values.select(indexes=(index,))]
+    found = list(values.select(indexes=(index,)))
     if len(found) > 1:
         raise Malformed(f"index {index} stands {len(found)} times")
     return found[0] if found else None

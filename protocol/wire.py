@@ -8,7 +8,9 @@ from typing import Final
 
 from protocol.errors import Malformed, TooLarge, Truncated
 
-MAX_MESSAGE_OCTETS: Final = 262_144  # as deployed decoders (PROTOCOL.md §0); a larger message is refused unread
+MAX_MESSAGE_OCTETS: Final = (
+    262_144  # as deployed decoders (PROTOCOL.md §0); a larger message is refused unread
+)
 MAX_HANDLE_OCTETS: Final = 2_048  # as deployed decoders
 MAX_VALUES: Final = 2_048  # values of one message, as deployed decoders
 MAX_LIST_ITEMS: Final = 1_048_576  # items of any other list, as deployed decoders
@@ -133,7 +135,7 @@ class Writer:
 
 
 def text(octets: bytes) -> str:
-    """Octets as text; what is no UTF-8 survives as surrogate escapes, so that encode_text gives the same octets back."""
+    """Octets as text; what is no UTF-8 survives as surrogate escapes, and encode_text gives the same octets back."""
     return octets.decode("utf-8", "surrogateescape")
 
 
