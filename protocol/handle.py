@@ -29,7 +29,7 @@ class Prefix:
 
     @classmethod
     def parse(cls, name: str | bytes) -> "Prefix":
-        """A prefix from text or octets. Raises InvalidHandle when empty, too long, or with a slash or an empty label."""
+        """A prefix from text or octets. Raises InvalidHandle: empty, too long, a slash, or an empty label."""
         octets = encode_text(name) if isinstance(name, str) else name
         if not octets or len(octets) > MAX_HANDLE_OCTETS - len(ROOT_PREFIX_OCTETS) - 1:
             raise InvalidHandle("a prefix has at least one octet and at most 2043")
