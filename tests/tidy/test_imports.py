@@ -1,4 +1,4 @@
-"""Who may import whom: registry and resolver know protocol alone, the core does no I/O, files look upwards."""
+"""Who may import whom: both daemons know protocol alone, the core does no I/O, files look upwards."""
 
 from typing import Final
 

@@ -1,0 +1,269 @@
+"""Every recorded message of a live CNRI server re-encodes to the same octets."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from protocol.bodies import (
+    ErrorBody,
+    ReferralBody,
+    ResolutionRequest,
+    ResolutionResponse,
+    SiteInfoRequest,
+    SiteInfoResponse,
+)
+from protocol.codes import REFERRALS, OpCode, ResponseCode
+from protocol.errors import HandleError, WireError
+from protocol.message import (
+    ENVELOPE_OCTETS,
+    Message,
+    decode_envelope,
+    decode_message,
+    matches_digest,
+    split_digest,
+)
+from protocol.packets import PACKET_OCTETS, Reassembler, split
+from tests.support.vectors import Recorded, message_of, recorded, recorded_messages, recordings
+
+NOT_REENCODED: Final = {
+    "raw_udp_env_only#0": "a message of length 0 has no header; refused",
+    "raw_udp_len23#0": "a message of 23 octets has no whole header; refused",
+    "raw_udp_short_envelope#0": "ten octets are no envelope; refused",
+    "raw_udp_len_too_long#0": "announces 100 octets more than came; the real length is written",
+    "raw_udp_trailing_bytes#0": "twelve octets behind the announced length are no part of the message",
+}
+"""Messages that by design do not re-encode. A missing credential length and octets behind the credential are kept."""
+
+NOT_TYPED: Final = {
+    "raw_udp_bad_handle_length#0": "a name longer than its message; refused",
+    "raw_udp_empty_handle#0": "an empty name is no handle; refused",
+    "raw_udp_huge_index_count#0": "2147483647 indexes are more than any message holds; refused",
+}
+"""Resolution and site-information messages whose body is refused; their header re-encodes around the opaque body."""
+
+NO_MESSAGES: Final = {
+    "raw_tcp_big_length#1": "announces one octet more than the largest message",
+    "repl_dump_handles_v211#4": "the client's first TLS record, with which a replication stream begins",
+    "repl_retrieve_txn_v211#4": "the client's first TLS record, with which a replication stream begins",
+    "repl_dump_handles_v211#5": "replication stream",
+    "repl_dump_handles_v27#4": "replication stream",
+    "repl_retrieve_txn_v211#5": "replication stream",
+    "repl_retrieve_txn_v27#4": "replication stream",
+}
+"""Entries of the recordings that are no message of the protocol."""
+
+Body = (
+    ResolutionRequest
+    | ResolutionResponse
+    | SiteInfoRequest
+    | SiteInfoResponse
+    | ErrorBody
+    | ReferralBody
+)  # fmt: skip
+
+
+def is_encrypted(entry: Recorded) -> bool:
+    """Whether only the envelope of the message can be read without its session."""
+    return len(entry.octets) >= ENVELOPE_OCTETS and bool(entry.octets[2] & 0x40)
+
+
+def reencode(entry: Recorded) -> bytes:
+    """Return the octets after decoding and encoding; an encrypted message as envelope and opaque rest."""
+    if entry.part == "fragment" or is_encrypted(entry):
+        return decode_envelope(entry.octets).encode() + entry.octets[ENVELOPE_OCTETS:]
+    return message_of(entry).encode()
+
+
+def body_type(message: Message, *, to_server: bool) -> type[Body] | None:
+    """Return the type of the message's body; None for those that stay opaque."""
+    operation, code = message.header.op_code, message.header.response_code
+    if to_server and code == 0:
+        return {1: ResolutionRequest, 2: SiteInfoRequest}.get(operation)
+    if code == ResponseCode.SUCCESS:
+        return {1: ResolutionResponse, 2: SiteInfoResponse}.get(operation)
+    if code in REFERRALS:
+        return ReferralBody
+    return None if code == ResponseCode.AUTHENTICATION_NEEDED else ErrorBody
+
+
+def decode_body(entry: Recorded) -> tuple[Body, bytes] | None:
+    """Return the typed body and the octets that it came from."""
+    message = message_of(entry)
+    kind = body_type(message, to_server=entry.to_server)
+    if kind is None:
+        return None
+    octets = message.body if message.header.response_code == 0 else split_digest(message)[1]
+    return kind.decode(octets), octets
+
+
+def failures(entries: Iterator[Recorded]) -> set[str]:
+    """Return the names of the entries that do not re-encode."""
+    failed = set()
+    for entry in entries:
+        try:
+            same = reencode(entry) == entry.octets
+        except HandleError:
+            same = False
+        if not same:
+            failed.add(entry.name)
+    return failed
+
+
+def test_every_recorded_message_reencodes_to_the_same_octets_but_the_listed_ones() -> None:
+    assert failures(entry for entry in recorded() if entry.name not in NO_MESSAGES) == set(NOT_REENCODED)
+
+
+def test_what_is_no_message_is_listed() -> None:
+    assert {entry.name for entry in recorded() if entry.part in {"incomplete", "stream"}} == set(NO_MESSAGES)
+
+
+def test_resolution_site_information_errors_and_referrals_reencode_through_their_typed_bodies() -> None:
+    failed, seen = set(), set()
+    for entry in recorded_messages():
+        if entry.name in NOT_REENCODED or is_encrypted(entry):
+            continue
+        try:
+            decoded = decode_body(entry)
+        except HandleError:
+            failed.add(entry.name)
+            continue
+        if decoded is not None:
+            seen.add(type(decoded[0]))
+            assert decoded[0].encode() == decoded[1], entry.name
+    assert failed == set(NOT_TYPED)
+    assert seen == {
+        ResolutionRequest, ResolutionResponse, SiteInfoRequest, SiteInfoResponse, ErrorBody, ReferralBody
+    }  # fmt: skip
+
+
+def test_the_recordings_are_all_here() -> None:
+    assert len(recordings()) == 149
+    assert len(list(recorded())) == 461
+
+
+def test_envelope_and_header_say_what_the_recording_says() -> None:
+    compared = 0
+    for entry in recorded_messages():
+        expected = entry.decoded.get("header")
+        if expected is None or is_encrypted(entry):
+            continue
+        message = message_of(entry)
+        envelope, header = entry.decoded["envelope"], message.header
+        assert (*message.envelope.version, message.envelope.suggested[1]) == (
+            envelope["major"],
+            envelope["minor"],
+            envelope["suggest_minor"],
+        )
+        assert message.envelope.session_id == envelope["session_id"]
+        assert message.envelope.request_id == envelope["request_id"]
+        assert (header.op_code, header.response_code, header.op_flags) == (
+            expected["op_code"],
+            expected["response_code"],
+            expected["op_flags"],
+        )
+        assert (header.site_serial, header.recursion_count, header.expiration, len(message.body)) == (
+            expected["site_info_serial"],
+            expected["recursion_count"],
+            expected["expiration"],
+            expected["body_length"],
+        )
+        compared += 1
+    assert compared > 350
+
+
+def test_recorded_request_digests_are_those_that_we_compute() -> None:
+    requests: dict[tuple[str, int], Message] = {}
+    compared = 0
+    for entry in recorded_messages():
+        if entry.name in NOT_REENCODED or is_encrypted(entry):
+            continue
+        message = message_of(entry)
+        key = (entry.recording, message.envelope.request_id)
+        if entry.to_server:
+            requests[key] = message
+            continue
+        digest, _ = split_digest(message)
+        request = requests.get(key)
+        if digest is None or request is None or request.header.op_code == OpCode.CHALLENGE_ANSWER:
+            continue  # an answer to a challenge carries the digest of the original request
+        assert matches_digest(request, digest), entry.name
+        compared += 1
+    assert compared > 30
+
+
+def _fragments() -> dict[str, list[tuple[list[Recorded], Recorded]]]:
+    """Return, by recording, runs of fragments and the message that they make."""
+    runs: dict[str, list[tuple[list[Recorded], Recorded]]] = {}
+    waiting: list[Recorded] = []
+    for entry in recorded():
+        if entry.part == "fragment":
+            waiting.append(entry)
+        elif entry.part == "reassembled":
+            packets = [packet for packet in waiting if packet.recording == entry.recording]
+            runs.setdefault(entry.recording, []).append((packets, entry))
+            waiting = []
+    return runs
+
+
+ODD_PACKETS: Final = "raw_udp_frag_small"
+"""Three packets of 300 octets, which start at no multiple of 492: each is refused, as the recorded server does."""
+
+
+@pytest.mark.parametrize("recording", sorted(set(_fragments()) - {ODD_PACKETS}))
+def test_recorded_packets_join_to_the_recorded_message(recording: str) -> None:
+    for packets, message in _fragments()[recording]:
+        reassembler: Reassembler[str] = Reassembler()
+        joined = [reassembler.add("peer", packet.octets, 0.0) for packet in packets]
+        assert joined[:-1] == [None] * (len(packets) - 1)
+        assert joined[-1] is not None
+        assert _without_packet_flags(joined[-1]) == _without_packet_flags(message.octets)
+        assert len(reassembler) == 0
+
+
+def test_recorded_packets_of_a_size_of_their_own_are_refused() -> None:
+    packets = [entry for entry in recorded() if entry.recording == ODD_PACKETS and entry.to_server]
+    reassembler: Reassembler[str] = Reassembler()
+    for packet in [entry for entry in packets if entry.part == "fragment"]:
+        with pytest.raises(WireError):
+            reassembler.add("peer", packet.octets, 0.0)
+
+
+def test_our_packets_of_a_recorded_message_are_the_recorded_packets() -> None:
+    compared = 0
+    for runs in _fragments().values():
+        for packets, message in runs:
+            if packets[0].to_server or len(message.octets) <= PACKET_OCTETS:
+                continue
+            assert split(message.octets) == [packet.octets for packet in packets]
+            compared += 1
+    assert compared > 3
+
+
+def _without_packet_flags(message: bytes) -> bytes:
+    """Return a message without the truncated flag and the sequence number, which speak of packets."""
+    return message[:2] + bytes((message[2] & ~0x20,)) + message[3:12] + bytes(4) + message[16:]
+
+
+@pytest.mark.parametrize(
+    "name", ["udp_resolve_found#0", "udp_resolve_found#1", "tcp_prefix_referral#1", "tcp_get_site_info#1"]
+)
+def test_a_recorded_message_cut_at_any_octet_is_refused(name: str) -> None:
+    entry = next(entry for entry in recorded() if entry.name == name)
+    whole = message_of(entry)
+    kind = body_type(whole, to_server=entry.to_server)
+    assert kind is not None
+    for cut in range(len(entry.octets)):
+        try:
+            message = decode_message(entry.octets[:cut])
+        except WireError:
+            continue
+        assert cut in (len(entry.octets) - 4, len(entry.octets)), (
+            "only the credential's length may be missing"
+        )
+        assert message.credential is None
+    for cut in range(len(whole.body)):
+        if kind is ReferralBody and cut == 4:
+            continue  # an empty name without values is whole
+        with pytest.raises(WireError):
+            kind.decode(whole.body[:cut])
