@@ -122,10 +122,9 @@ class ImportReport:
     def to_text(self) -> str:
         """Return the report as a few lines for a person."""
         counts = self.counts
-        lines = [
-            f"{counts.rows} rows in {self.elapsed_s:.1f} s ({self.rows_per_s:.0f}/s): {counts.created} created, "
-            f"{counts.replaced} replaced, {counts.unchanged} unchanged, {counts.rejected} rejected"
-        ]
+        outcomes = f"{counts.created} created, {counts.replaced} replaced, {counts.unchanged} unchanged"
+        rate = f"{counts.rows} rows in {self.elapsed_s:.1f} s ({self.rows_per_s:.0f}/s)"
+        lines = [f"{rate}: {outcomes}, {counts.rejected} rejected"]
         if self.rejects:
             lines.append(f"rejected rows with line number and reason: {self.rejects}")
         if self.failure:
