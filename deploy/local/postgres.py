@@ -1,7 +1,8 @@
 """An embedded Postgres: one server in one data directory, owned by the process that started it.
 
 Durable as any Postgres: nothing that loses a committed transaction is switched off unless the caller asks.
-It listens on a Unix socket only. When its owner dies it shuts down; what it committed is there at the next start.
+It listens on a Unix socket only. When its owner dies it shuts down; what it committed is there at the next
+start.
 """
 
 import contextlib
@@ -61,6 +62,8 @@ class EmbeddedPostgres:
         self._settings = dict(settings or {})
         self._owned = contextlib.ExitStack()
         self._account = pwd.getpwnam(UNPRIVILEGED_USER) if os.geteuid() == 0 else None
+        self._is_owner = False
+        self._binary_dir: Path | None = None
         self._sockets: Path | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -69,6 +72,7 @@ class EmbeddedPostgres:
 
         Raises LocalError when it cannot, with the end of its log, or when another process owns the directory.
         """
+        self.prepare()
         self.launch()
         until_s = time.monotonic() + timeout_s
         while not self.is_ready():
@@ -77,18 +81,22 @@ class EmbeddedPostgres:
                 raise LocalError(f"Postgres was not ready after {timeout_s:.0f} s; see {self.log_file}")
             time.sleep(POLL_S)
 
-    def launch(self) -> None:
-        """Start the server without waiting: `is_ready` tells when it takes connections."""
+    def prepare(self) -> None:
+        """Own the data directory, and make it if it is new. From any thread; a second or two when it is new."""
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         self._own()
         try:
             self._end_orphan()
-            binary_dir = self._binaries()
-            self._initialise(binary_dir)
-            self._run(binary_dir)
+            self._binary_dir = self._binaries()
+            self._initialise(self._binary_dir)
         except BaseException:
-            self._owned.close()
+            self.released()
             raise
+
+    def launch(self) -> None:
+        """Start the prepared server without waiting: `is_ready` tells when it takes connections."""
+        assert self._binary_dir is not None, "prepared first"
+        self._run(self._binary_dir)
 
     def is_ready(self) -> bool:
         """Whether it takes connections; raises LocalError when it has ended instead."""
@@ -112,6 +120,7 @@ class EmbeddedPostgres:
     def released(self) -> None:
         """Give the directory up, after the server has ended."""
         self._owned.close()
+        self._is_owner = False
 
     def dsn(self, database: str = "postgres") -> str:
         """How to connect: no password, since only the owner of its directory reaches the socket."""
@@ -135,9 +144,12 @@ class EmbeddedPostgres:
         return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
 
     def _own(self) -> None:
+        if self._is_owner:
+            return
         lock = self.data_dir.with_name(self.data_dir.name + ".lock")
-        if not self._owned.enter_context(exclusive(lock)):
-            self._owned.close()
+        self._is_owner = self._owned.enter_context(exclusive(lock))
+        if not self._is_owner:
+            self.released()
             raise LocalError(f"another process runs the Postgres in {self.data_dir}; stop that one first")
 
     def _end_orphan(self) -> None:
@@ -147,7 +159,7 @@ class EmbeddedPostgres:
             return
         orphan = ProcessIdentity.of(int(lines[0]))
         if orphan and self._is_ours(orphan):
-            end(orphan, gently=signal.SIGINT, timeout_s=STOP_TIMEOUT_S)
+            end(orphan, gently=signal.SIGINT, forcibly=signal.SIGQUIT, timeout_s=STOP_TIMEOUT_S)
 
     def _is_ours(self, process: ProcessIdentity) -> bool:
         try:
@@ -186,19 +198,9 @@ class EmbeddedPostgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         os.chown(unfinished, self._uid, -1)
-        command: list[str | Path] = [
-            binary_dir / "initdb",
-            "-D",
-            unfinished,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-        ]
+        command: list[str | Path] = [binary_dir / "initdb", "-D", unfinished, "-U", "postgres", "-A", "trust"]
         done = subprocess.run(
-            [*command, "--locale=C.UTF-8", "--data-checksums"],
+            [*command, "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"],
             capture_output=True,
             text=True,
             check=False,

@@ -66,12 +66,15 @@ class ProcessIdentity:
         return True
 
 
-def end(process: ProcessIdentity, *, gently: signal.Signals, timeout_s: float) -> None:
-    """End a process: ask it first, force it after `timeout_s` seconds."""
+def end(
+    process: ProcessIdentity, *, gently: signal.Signals, forcibly: signal.Signals, timeout_s: float
+) -> bool:
+    """End a process: ask it first, force it after `timeout_s` seconds; False when it lives on even then."""
     process.signal(gently)
-    if not process.wait(timeout_s):
-        process.signal(signal.SIGKILL)
-        process.wait(timeout_s)
+    if process.wait(timeout_s):
+        return True
+    process.signal(forcibly)
+    return process.wait(timeout_s)
 
 
 def _started(pid: int) -> str:

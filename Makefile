@@ -1,0 +1,36 @@
+# handlegrid on this machine. Every target prepares .venv first, when that is needed.
+# PYTHON=... chooses another interpreter; else python3.11, else python3, else a newer one.
+
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+RUN = $(or $(PYTHON),$(error handlegrid needs Python 3.11 or newer with venv; Debian and Ubuntu: \
+	apt install python3.11 python3.11-venv)) deploy/bootstrap.py
+
+.PHONY: help up down status test lint format bench
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+up:  ## Start a whole hierarchy on this machine and resolve an identifier through it
+	@$(RUN) handlegrid up
+
+down:  ## Stop it; the data stay
+	@$(RUN) handlegrid down
+
+status:  ## Show what is running, and where
+	@$(RUN) handlegrid status
+
+test:  ## Run every test (ARGS="tests/unit -q" narrows it down)
+	@$(RUN) --dev python -m pytest $(ARGS)
+
+lint:  ## Check style and types
+	@$(RUN) --dev ruff check
+	@$(RUN) --dev ruff format --check
+	@$(RUN) --dev mypy
+
+format:  ## Put the code into the house's form
+	@$(RUN) --dev ruff format
+	@$(RUN) --dev ruff check --fix
+
+bench:  ## Measure cached answers per second on this machine
+	@$(RUN) --dev python -m benchmarks.load
