@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-from protocol.errors import InvalidHandle
+from protocol.errors import InvalidHandle, WireError
 from protocol.wire import MAX_HANDLE_OCTETS, encode_text, text
 
 ROOT_PREFIX_OCTETS: Final = b"0.NA"
@@ -21,6 +21,13 @@ def fold(octets: bytes) -> bytes:
     return octets.upper()
 
 
+def _octets_of(name: str | bytes) -> bytes:
+    try:
+        return encode_text(name) if isinstance(name, str) else name
+    except WireError as error:
+        raise InvalidHandle(str(error)) from None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefix:
     """The part before the first slash, such as 88.100.1; equal to every spelling that differs in ASCII case alone."""
@@ -30,7 +37,7 @@ class Prefix:
     @classmethod
     def parse(cls, name: str | bytes) -> "Prefix":
         """A prefix from text or octets. Raises InvalidHandle: empty, too long, a slash, or an empty label."""
-        octets = encode_text(name) if isinstance(name, str) else name
+        octets = _octets_of(name)
         if not octets or len(octets) > MAX_HANDLE_OCTETS - len(ROOT_PREFIX_OCTETS) - 1:
             raise InvalidHandle("a prefix has at least one octet and at most 2043")
         if b"/" in octets or b"" in octets.split(b"."):
@@ -90,7 +97,7 @@ class Handle:
     @classmethod
     def parse(cls, name: str | bytes) -> "Handle":
         """A handle from text or octets. Raises InvalidHandle when empty or longer than 2048 octets."""
-        octets = encode_text(name) if isinstance(name, str) else name
+        octets = _octets_of(name)
         if not octets:
             raise InvalidHandle("a handle has at least one octet")
         if len(octets) > MAX_HANDLE_OCTETS:

@@ -239,6 +239,11 @@ class ValueList:
         return smallest
 
 
+def type_key(name: str) -> str:
+    """A type's name as it compares: ASCII letters in upper case, everything else as it is. Source: PROTOCOL.md §1.2."""
+    return name.upper() if name.isascii() else text(encode_text(name).upper())
+
+
 class TypeFilter:
     """The types of a query, folded once."""
 

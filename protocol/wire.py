@@ -140,5 +140,11 @@ def text(octets: bytes) -> str:
 
 
 def encode_text(string: str) -> bytes:
-    """The octets of a text that `text` gave, or of any other text."""
-    return string.encode("utf-8", "surrogateescape")
+    """The octets of a text that `text` gave, or of any other text.
+
+    Raises Malformed for half a surrogate pair, which JSON can carry and no octets stand for.
+    """
+    try:
+        return string.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise Malformed("half a surrogate pair, which is no text") from None

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from protocol.errors import InvalidValue, WireError
 from protocol.site import Site
-from protocol.value import HandleValue
+from protocol.value import HandleValue, type_key
 from protocol.valuetypes.hs_admin import ALL_PERMISSIONS, Admin, AdminPermission
 from protocol.valuetypes.hs_namespace import Namespace
 from protocol.valuetypes.hs_pubkey import PublicKey
@@ -51,7 +51,7 @@ PREDEFINED_TYPES: Final = frozenset(_DECODERS)
 
 def decode_typed(type_name: str, data: bytes) -> Typed | None:
     """What the data mean; None for a type in no list. Raises WireError for data that break their type's rules."""
-    decoder = _DECODERS.get(type_name.upper())
+    decoder = _DECODERS.get(type_key(type_name))
     return decoder(data) if decoder else None
 
 
