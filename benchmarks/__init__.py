@@ -1,0 +1,1 @@
+"""Repeatable load and side-by-side measurements; README.md has the figures."""

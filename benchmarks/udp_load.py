@@ -147,7 +147,9 @@ def parse_target(text: str) -> tuple[str, int]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("target", type=parse_target, help="address:port of the server")
     parser.add_argument("handles", nargs="+", help="handles to ask for, in turn")
     parser.add_argument("--seconds", type=float, default=5.0)
