@@ -155,4 +155,4 @@ def _fail_on_any_error(environment: Environment, **_: Any) -> None:
     environment.process_exit_code = 1 if total.num_failures or not total.num_requests else 0
 
 
-events.quitting.add_listener(_fail_on_any_error)
+events.quitting.add_listener(_fail_on_any_error)  # type: ignore[no-untyped-call]  # locust has no type for it
