@@ -103,6 +103,8 @@ def read_header(cells: Sequence[str], *, prefix: Prefix | None, ttl_s: int) -> C
 def _find_name(names: Sequence[str], prefix: Prefix | None) -> tuple[int, str]:
     folded = [name.lower() for name in names]
     found = [at for at, name in enumerate(folded) if name in ("handle", "suffix")]
+    if len(found) != 1 and any("\0" in name for name in names):
+        raise HeaderUnusable("the file looks like UTF-16: save it as UTF-8")
     if len(found) != 1:
         raise HeaderUnusable(
             f"the header must have one column `handle`, or `suffix` with --prefix; it reads {_excerpt(names)}"
@@ -134,7 +136,9 @@ def _split_name(name: str) -> tuple[int, str]:
         type_octets = type_.encode()
         if match:
             check_index(index)
-    except (UnicodeEncodeError, InvalidValue) as error:
+    except UnicodeEncodeError:
+        raise HeaderUnusable("the header is not UTF-8: save the file as UTF-8") from None
+    except InvalidValue as error:
         raise HeaderUnusable(f"column {name[:40]!r}: {error}") from None
     if not type_ or len(type_octets) > MAX_TYPE_OCTETS:
         raise HeaderUnusable(

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from protocol.errors import StoreUnavailable
 from protocol.wire import MAX_MESSAGE_OCTETS
@@ -19,16 +19,34 @@ from registry.bulk.rejects import RejectsFile
 from registry.bulk.report import ImportCounts, ImportOptions, ImportReport, ImportStatus, Progress
 from registry.bulk.rows import RejectedRow, Row, parser_for
 from registry.bulk.source import ImportPlan, ImportUnusable, Source, plan_import
-from registry.operations import Operations
-from registry.outcomes import OPERATOR, Created, Deleted, Rejected, Replaced, Result, Unchanged
+from registry.outcomes import (
+    OPERATOR,
+    Actor,
+    Created,
+    Creation,
+    Deleted,
+    Rejected,
+    Replaced,
+    Result,
+    Unchanged,
+)
 
 BATCH_ROWS: Final = 2_000  # measured: benchmarks/import_rate.py; more rows per transaction gain nothing
 BATCH_OCTETS: Final = 16 * MAX_MESSAGE_OCTETS  # 4 MiB: bounds the memory for files of large records
 SLICE_ROWS: Final = 128  # parsed in one go, about a millisecond; then the database connection has its turn
 
 
+class Creating(Protocol):
+    """What an import needs of registry.operations.Operations."""
+
+    async def create(
+        self, batch: Sequence[Creation], *, by: Actor, replace: bool = False, inherit_admin: bool = False
+    ) -> list[Result]:
+        """Create records. Raises StoreUnavailable."""
+
+
 async def import_file(
-    path: Path, *, operations: Operations, options: ImportOptions, progress: Progress
+    path: Path, *, operations: Creating, options: ImportOptions, progress: Progress
 ) -> ImportReport:
     """Import a file of records into the node's database.
 
@@ -113,7 +131,7 @@ class _Import:
         self,
         plan: ImportPlan,
         *,
-        operations: Operations,
+        operations: Creating,
         options: ImportOptions,
         progress: Progress,
         counts: ImportCounts,

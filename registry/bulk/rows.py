@@ -15,19 +15,20 @@ from protocol.errors import HandleError, InvalidHandle, InvalidValue
 from protocol.handle import Handle
 from protocol.jsonform import value_from_json
 from protocol.value import HandleValue, ValueList
-from protocol.wire import MAX_MESSAGE_OCTETS, MAX_VALUES
+from protocol.wire import MAX_VALUES
 from registry.bulk.columns import Columns, HeaderUnusable, read_header
 from registry.bulk.lines import LINE_OCTETS_MAX, OverlongLine
 from registry.bulk.report import FileFormat, ImportOptions
 from registry.outcomes import Creation
 
-RECORD_OCTETS_MAX: Final = (
-    MAX_MESSAGE_OCTETS - 4_096
-)  # an answer adds header, handle and digest to the values
 ROW_OCTETS_MAX: Final = LINE_OCTETS_MAX  # of one row over all its lines; also what an open quote may swallow
 ROW_LINES_MAX: Final = 1_000  # lines of one quoted cell: a long text, not the rest of a file
 COUNT_OF_DATA: Final = 4  # octets of the length before a value's data
 _NO_REFERENCES: Final = bytes(4)
+
+csv.field_size_limit(
+    ROW_OCTETS_MAX
+)  # its own limit is below the largest value; the row's limit holds for cells too
 
 Source = list[str] | bytes
 """What a row was read from: the cells of a CSV row, or the octets of a line that has no cells."""
@@ -204,7 +205,7 @@ def _record_of_cells(columns: Columns, cells: list[str]) -> Creation:
             data = column.encode(cell)
             parts += (column.head, len(data).to_bytes(COUNT_OF_DATA, "big"), data, _NO_REFERENCES)
     handle = Handle.parse(columns.name_start + name)
-    return Creation(handle, _bounded(ValueList(b"".join(parts), len(parts) // 4)))
+    return Creation(handle, ValueList(b"".join(parts), len(parts) // 4))
 
 
 class JsonLinesParser:
@@ -245,18 +246,8 @@ def _record_of_json(record: Any) -> Creation:
     if not isinstance(values, list) or len(values) > MAX_VALUES:
         raise InvalidValue(f"`values` is missing, no list, or longer than {MAX_VALUES}")
     decoded = sorted((value_from_json(value) for value in values), key=_index_of)
-    return Creation(Handle.parse(name), _bounded(ValueList.of(decoded)))
+    return Creation(Handle.parse(name), ValueList.of(decoded))
 
 
 def _index_of(value: HandleValue) -> int:
     return value.index
-
-
-def _bounded(values: ValueList) -> ValueList:
-    if not values.count:
-        raise InvalidValue("the row has no value")
-    if len(values.octets) > RECORD_OCTETS_MAX:
-        raise InvalidValue(
-            f"the values have {len(values.octets)} octets, {RECORD_OCTETS_MAX} fit into an answer"
-        )
-    return values
