@@ -1,0 +1,180 @@
+"""Settings: one TOML file per daemon, overridden by the environment, checked as a whole.
+
+Every fault is reported at once, with file, key and what would be right. A field may be overridden as
+HANDLEGRID_<TABLE>_<FIELD>; lists are written there with commas, tables as JSON.
+"""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from protocol.errors import SettingsError
+
+ENVIRONMENT_PREFIX: Final = "HANDLEGRID"
+TABLES: Final = ("registry", "resolver")
+SECRET: Final = Meta(extra={"secret": True})
+SecretText = Annotated[str, SECRET]
+"""A text that show() prints as ***."""
+_HIDDEN: Final = "***"
+_PASSWORD_IN_URL: Final = re.compile(r"(://[^/@:\s]*:)[^@\s]*(@)")
+_PASSWORD_IN_DSN: Final = re.compile(r"(password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+def load_settings(
+    path: Path | None,
+    table: str,
+    struct_type: type[Settings],
+    environment: Mapping[str, str],
+) -> Settings:
+    """The settings of one table of a TOML file, with the environment's overrides.
+
+    path: None for defaults and environment alone. struct_type: a frozen msgspec Struct; when it has a method faults()
+    -> list of sentences, that judges rules across fields. A relative Path is taken from the file's folder. Raises
+    SettingsError with every fault.
+    """
+    faults: list[str] = []
+    document = {} if path is None else _read(path)
+    source = "settings" if path is None else str(path)
+    given = _table(document, table, source, faults)
+    fields = {field.name: field for field in msgspec.structs.fields(struct_type)}
+    faults.extend(
+        _unknown(name, fields, f"{source}: [{table}] {name}") for name in given if name not in fields
+    )
+    origins = {name: f"{source}: [{table}] {name}" for name in fields}
+    given = {name: value for name, value in given.items() if name in fields}
+    _overlay(given, origins, fields, f"{ENVIRONMENT_PREFIX}_{table.upper()}_", environment, faults)
+    folder = Path.cwd() if path is None else path.absolute().parent
+    values = {
+        name: _convert(value, fields[name].type, folder, origins[name], faults)
+        for name, value in given.items()
+    }
+    faults.extend(
+        f"{origins[name]}: is missing; it has no safe default"
+        for name, field in fields.items()
+        if field.required and name not in given
+    )
+    if faults:
+        raise SettingsError(faults)
+    settings = struct_type(**values)
+    judge = getattr(settings, "faults", None)
+    faults = [] if judge is None else [f"{source}: [{table}] {fault}" for fault in judge()]
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def show(settings: msgspec.Struct) -> str:
+    """The settings as TOML-like lines, one for each field, defaults included; secrets print as ***."""
+    lines = []
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if value is not None:
+            hidden = _is_secret(field.type) and bool(value)
+            lines.append(f"{field.name} = {json.dumps(_HIDDEN) if hidden else _format(value)}")
+    return "\n".join(lines)
+
+
+def hide_passwords(text: str) -> str:
+    """A text whose database addresses have lost their passwords."""
+    return _PASSWORD_IN_DSN.sub(rf"\1{_HIDDEN}", _PASSWORD_IN_URL.sub(rf"\1{_HIDDEN}\2", text))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError([f"{path}: there is no such file"]) from error
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: is not UTF-8 text"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{path}: is not TOML: {error}"]) from error
+
+
+def _table(document: dict[str, Any], table: str, source: str, faults: list[str]) -> dict[str, Any]:
+    known = {*TABLES, table}
+    faults.extend(_unknown(name, known, f"{source}: [{name}]") for name in document if name not in known)
+    given = document.get(table, {})
+    if not isinstance(given, dict):
+        faults.append(f"{source}: {table} must be a table, written [{table}]")
+        return {}
+    return given
+
+
+def _unknown(name: str, known: Iterable[str], where: str) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    return f"{where}: is not known{hint}"
+
+
+def _overlay(
+    given: dict[str, Any],
+    origins: dict[str, str],
+    fields: Mapping[str, msgspec.structs.FieldInfo],
+    prefix: str,
+    environment: Mapping[str, str],
+    faults: list[str],
+) -> None:
+    """Puts the environment's values over those of the file."""
+    for variable, text in environment.items():
+        if not variable.startswith(prefix):
+            continue
+        name = variable.removeprefix(prefix).lower()
+        if name in fields:
+            given[name] = _from_environment(text, fields[name].type)
+            origins[name] = variable
+        else:
+            faults.append(_unknown(name, fields, variable))
+
+
+def _from_environment(text: str, wanted: Any) -> Any:
+    origin = get_origin(_bare(wanted))
+    if text.lstrip()[:1] in {"[", "{"} and origin is not None:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return text
+    if origin in {list, tuple, set, frozenset}:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _convert(value: Any, wanted: Any, folder: Path, where: str, faults: list[str]) -> Any:
+    def make(kind: type, raw: Any) -> Any:
+        if kind is Path and isinstance(raw, str) and raw:
+            return folder / Path(raw).expanduser()
+        raise ValueError(f"expected {kind.__name__}")
+
+    try:
+        return msgspec.convert(value, wanted, strict=False, dec_hook=make)
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        told = "" if _is_secret(wanted) else f", not {json.dumps(value, default=str)}"
+        faults.append(f"{where}: {str(error)[:1].lower()}{str(error)[1:]}{told}")
+        return None
+
+
+def _bare(wanted: Any) -> Any:
+    return get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
+
+
+def _is_secret(wanted: Any) -> bool:
+    """Whether a field's type, or one alternative of it, is marked as secret."""
+    if get_origin(wanted) is Annotated:
+        metas = get_args(wanted)[1:]
+        return any(isinstance(meta, Meta) and bool(meta.extra) and meta.extra.get("secret") for meta in metas)
+    return any(_is_secret(part) for part in get_args(wanted))
+
+
+def _format(value: Any) -> str:
+    plain = msgspec.to_builtins(value, enc_hook=str)
+    return hide_passwords(json.dumps(plain, ensure_ascii=False))

@@ -1,0 +1,126 @@
+"""The settings that both daemons share: where they listen, and whom they serve how much."""
+
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from protocol.transport.answer_cache import OCTETS_MAX
+from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX
+from protocol.transport.sockets import family_of
+from protocol.transport.source import SourceCheck, parse_networks
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the settings of both daemons begin with. A port of 0 opens no such listener."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] = "handlegrid"
+    """What logs and status call this node."""
+
+    listen_addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] = ("0.0.0.0", "::")  # noqa: S104
+    """Literal addresses; one that this machine does not have is passed over when it is a wildcard."""
+
+    handle_port: Port = 2641
+    """The Handle protocol over UDP and TCP."""
+
+    http_port: Port = 8000
+    """HTTP, and HTTPS when a certificate is set."""
+
+    admin_address: str = "127.0.0.1"
+    """Metrics and health; never a public address."""
+
+    admin_port: Port = 9641
+
+    tls_certificate_file: Path | None = None
+    """PEM, with its chain; together with tls_key_file it opens HTTPS on http_port."""
+
+    tls_key_file: Path | None = None
+
+    allow_networks: tuple[str, ...] = ()
+    """CIDR networks that may ask; empty for all."""
+
+    deny_networks: tuple[str, ...] = ()
+    """CIDR networks that may not ask, even when allowed above."""
+
+    source_rate_per_s: Annotated[float, Meta(ge=0)] = 2_000
+    """Requests per second of one source network, IPv4 /24 or IPv6 /56; 0 for no limit."""
+
+    source_burst: Annotated[int, Meta(ge=1)] = 4_000
+    """Requests that a quiet source network may send at once."""
+
+    source_unlimited_networks: tuple[str, ...] = ()
+    """CIDR networks without that limit, such as a plant's own recursive nodes."""
+
+    tcp_connections_per_source_max: Annotated[int, Meta(ge=1)] = CONNECTIONS_PER_SOURCE_MAX
+    """Open connections of one source network, for TCP and HTTP each."""
+
+    answer_cache_octets_max: Annotated[int, Meta(ge=0)] = OCTETS_MAX
+    """Memory for encoded answers; 0 for none."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def faults(self) -> list[str]:
+        """What is wrong across fields, one sentence each; subclasses add theirs to super().faults()."""
+        found = []
+        for name in ("listen_addresses", "admin_address"):
+            given = getattr(self, name)
+            for address in (given,) if isinstance(given, str) else given:
+                found.extend(_address_faults(name, address))
+        for name in ("allow_networks", "deny_networks", "source_unlimited_networks"):
+            found.extend(_network_faults(name, getattr(self, name)))
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            found.append("tls_certificate_file and tls_key_file must both be set, or neither")
+        elif self.tls_certificate_file is not None:
+            found.extend(self._certificate_faults())
+        return found
+
+    def source_check(self) -> SourceCheck:
+        """The check that every listener of this daemon shares."""
+        return SourceCheck(
+            allow=self.allow_networks,
+            deny=self.deny_networks,
+            rate_per_s=self.source_rate_per_s,
+            burst=self.source_burst,
+            unlimited=self.source_unlimited_networks,
+        )
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """The server side of TLS, or None when no certificate is set."""
+        if self.tls_certificate_file is None or self.tls_key_file is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.tls_certificate_file, self.tls_key_file)
+        return context
+
+    def _certificate_faults(self) -> list[str]:
+        try:
+            self.tls_context()
+        except (OSError, ssl.SSLError) as error:
+            return [
+                f"tls_certificate_file {self.tls_certificate_file} and tls_key_file {self.tls_key_file} cannot be "
+                f"used: {error.strerror or 'they are no matching PEM files'}"
+            ]
+        return []
+
+
+def _address_faults(name: str, address: str) -> list[str]:
+    try:
+        family_of(address)
+    except ValueError:
+        return [f"{name}: {address!r} is no IPv4 or IPv6 address; host names are not looked up"]
+    return []
+
+
+def _network_faults(name: str, networks: tuple[str, ...]) -> list[str]:
+    found = []
+    for network in networks:
+        try:
+            parse_networks([network])
+        except ValueError as error:
+            found.append(f"{name}: {error}; write a network like 10.0.0.0/8")
+    return found

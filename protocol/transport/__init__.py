@@ -1,0 +1,1 @@
+"""Thin asyncio adapters: every socket that speaks to a peer is opened here."""

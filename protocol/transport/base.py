@@ -1,0 +1,174 @@
+"""What every front end shares: who asked, what is answered, who answers, and who watches."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from protocol.bodies import ErrorBody
+from protocol.codes import ResponseCode
+from protocol.errors import HandleError
+from protocol.generations import Stamp
+from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, decode_message, undecodable
+from protocol.transport.answer_cache import AnswerCache
+
+TransportName = Literal["udp", "tcp", "http"]
+Limit = Literal[
+    "source_rate",
+    "source_refused",
+    "concurrent_misses",
+    "connections",
+    "connections_per_source",
+    "message_octets",
+    "request_wait",
+    "send_buffer",
+]
+DRAIN_S: Final = 10.0  # what a stopping listener grants requests in flight; supervisors kill after 30 s
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who sent a request: the address as text, without zone, and the port."""
+
+    host: str
+    port: int
+    transport: TransportName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One whole response message, envelope included, and whether it may be given again."""
+
+    octets: bytes
+    cache_until_s: float | None = None
+    """Monotonic time until which the answer cache may repeat it; None: never."""
+    stamp: Stamp | None = None
+    """The generations of what it was made from, as they were before that was read."""
+    keep_open: bool = False
+    """Keep a stream open though the request did not ask for it."""
+
+
+Responder = Callable[[bytes, Peer], Awaitable[Answer | None]]
+"""Takes one whole message, envelope included; None: stay silent."""
+
+
+class TransportObserver(Protocol):
+    """Counts what the front ends do. Called for every request: implementations must be quick and never raise."""
+
+    def answered(
+        self,
+        transport: TransportName,
+        request_octets: bytes,
+        response_octets: bytes,
+        outcome: str,
+        elapsed_s: float,
+        *,
+        host: str,
+    ) -> None:
+        """A response was handed to the socket.
+
+        outcome: "hit" from the answer cache, "miss" from the responder, "shed" over a limit. elapsed_s: from the
+        first octet read. host: the client's address; source_network() of it is what may be counted.
+        """
+
+    def limit_reached(self, name: Limit) -> None:
+        """A request, connection or datagram met a named limit."""
+
+    def undecodable(self, transport: TransportName) -> None:
+        """Octets that are no request were dropped or refused."""
+
+
+class SilentObserver:
+    """Counts nothing."""
+
+    def answered(
+        self,
+        transport: TransportName,
+        request_octets: bytes,
+        response_octets: bytes,
+        outcome: str,
+        elapsed_s: float,
+        *,
+        host: str,
+    ) -> None:
+        """See TransportObserver."""
+
+    def limit_reached(self, name: Limit) -> None:
+        """See TransportObserver."""
+
+    def undecodable(self, transport: TransportName) -> None:
+        """See TransportObserver."""
+
+
+SILENT: Final = SilentObserver()
+
+
+class Listener(Protocol):
+    """An open socket that answers."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it is bound to."""
+
+    async def close(self, drain_s: float = DRAIN_S) -> None:
+        """Takes nothing new, finishes what is in flight within drain_s, then ends the rest."""
+
+
+def looks_like_request(octets: bytes) -> bool:
+    """Whether octets have room for envelope and header and a response code of 0.
+
+    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop.
+    """
+    return len(octets) >= ENVELOPE_OCTETS + HEADER_OCTETS and octets[24:28] == b"\0\0\0\0"
+
+
+def refusal(request_octets: bytes, code: ResponseCode, text: str) -> bytes:
+    """A response of this code to a request, whole and with envelope; to what is no request, the undecodable answer.
+
+    The transport does not know the site's serial, hence the serial "unknown".
+    """
+    wall_s = time.time()
+    try:
+        request = decode_message(request_octets)
+        response = request.answer(
+            code,
+            ErrorBody(message=text).encode(),
+            authoritative=False,
+            site_serial=request.header.site_serial,
+            wall_s=wall_s,
+        )
+    except HandleError as error:
+        response = undecodable(request_octets, str(error), wall_s)
+    return response.encode()
+
+
+async def respond(responder: Responder, octets: bytes, peer: Peer) -> Answer | None:
+    """Calls the responder; a bug in it is logged and answered with RC 2, without detail."""
+    try:
+        return await responder(octets, peer)
+    except Exception:
+        log.exception("responder_failed", peer=peer.host, transport=peer.transport)
+        return Answer(octets=refusal(octets, ResponseCode.ERROR, "internal error"))
+
+
+def remember(cache: AnswerCache | None, request: bytes, answer: Answer) -> None:
+    """Puts an answer into the cache when there is one and the responder allows it."""
+    if cache is not None and answer.cache_until_s is not None:
+        cache.put(request, answer.octets, answer.cache_until_s, answer.stamp)
+
+
+async def finish(tasks: Iterable["asyncio.Task[None]"], drain_s: float) -> None:
+    """Waits up to drain_s for tasks to end, cancels the rest and waits for these."""
+    pending = set(tasks)
+    if not pending:
+        return
+    _, late = await asyncio.wait(pending, timeout=drain_s)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)

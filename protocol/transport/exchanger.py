@@ -1,0 +1,56 @@
+"""Exchanger: one request and its response with any interface of any server."""
+
+import secrets
+
+from protocol.errors import Unreachable
+from protocol.message import Message
+from protocol.site import InterfaceProtocol
+from protocol.transport.tcp import exchange_tcp
+from protocol.transport.tunnel import HttpExchanger
+from protocol.transport.udp_exchange import UdpExchanger
+
+
+def new_request_id() -> int:
+    """An unpredictable request id: positive, 31 bits (PROTOCOL.md §3.1)."""
+    return secrets.randbelow(2**31 - 1) + 1
+
+
+class Exchanger:
+    """The client side of all transports; made within a running event loop, closed by close()."""
+
+    def __init__(self) -> None:
+        self.udp = UdpExchanger()
+        self._http = HttpExchanger()
+
+    async def exchange(
+        self,
+        interface_protocol: int,
+        address: str,
+        port: int,
+        request: Message,
+        *,
+        deadline_s: float,
+        path: str = "",
+    ) -> Message:
+        """Sends a request to one interface and returns the response, undigested and unjudged.
+
+        interface_protocol: an InterfaceProtocol. address: a literal IPv4 or IPv6 address. deadline_s: monotonic. path:
+        for HTTP, the site's path attribute. Raises Unreachable when no whole answer came, WireError when it is none.
+        """
+        match interface_protocol:
+            case InterfaceProtocol.UDP:
+                return await self.udp.exchange(address, port, request, deadline_s=deadline_s)
+            case InterfaceProtocol.TCP:
+                return await exchange_tcp(address, port, request, deadline_s=deadline_s)
+            case InterfaceProtocol.HTTP | InterfaceProtocol.HTTPS:
+                tls = interface_protocol == InterfaceProtocol.HTTPS
+                return await self._http.exchange(
+                    address, port, request, deadline_s=deadline_s, path=path, tls=tls
+                )
+            case _:
+                raise Unreachable(f"nobody speaks interface protocol {interface_protocol}", node=address)
+
+    async def close(self) -> None:
+        """Closes every socket."""
+        await self.udp.close()
+        await self._http.close()

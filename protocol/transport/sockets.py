@@ -1,0 +1,80 @@
+"""Opens listening sockets: IPv4 and IPv6 apart, so that both wildcards can be bound to one port."""
+
+import errno
+import ipaddress
+import socket
+from typing import Final
+
+from protocol.errors import SettingsError
+
+BACKLOG: Final = 1_024  # connections that wait to be accepted
+UDP_BUFFER_OCTETS: Final = 4 * 1_048_576  # rides out a pause of tens of milliseconds at 100,000 datagrams/s
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """The address family of a literal address. Raises ValueError for anything else, host names included."""
+    version = ipaddress.ip_address(host.partition("%")[0]).version
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def is_address_available(host: str) -> bool:
+    """Whether this machine has the address: "::" is in many settings of hosts without IPv6."""
+    try:
+        with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def open_udp(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking datagram socket with large buffers. Raises SettingsError when it cannot be bound."""
+    opened = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        opened.setsockopt(socket.SOL_SOCKET, option, UDP_BUFFER_OCTETS)
+    return _bind(opened, host, port)
+
+
+def open_tcp(host: str, port: int) -> socket.socket:
+    """A listening, non-blocking stream socket. Raises SettingsError when it cannot be bound."""
+    opened = socket.socket(family_of(host), socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _bind(opened, host, port).listen(BACKLOG)
+    return opened
+
+
+def bound_address(bound: socket.socket) -> tuple[str, int]:
+    """Host and port that a socket is bound to."""
+    name = bound.getsockname()
+    return str(name[0]), int(name[1])
+
+
+def peer_address(name: object) -> tuple[str, int]:
+    """Host without zone, and port, of what the event loop calls a peer name; ("", 0) when the peer is gone."""
+    if not isinstance(name, tuple) or len(name) < 2:
+        return "", 0
+    return str(name[0]).partition("%")[0], int(name[1])
+
+
+def _bind(opened: socket.socket, host: str, port: int) -> socket.socket:
+    try:
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.setblocking(False)
+        opened.bind((host, port))
+    except OSError as error:
+        opened.close()
+        raise SettingsError([_bind_fault(opened, host, port, error)]) from error
+    return opened
+
+
+def _bind_fault(opened: socket.socket, host: str, port: int, error: OSError) -> str:
+    kind = "TCP" if opened.type == socket.SOCK_STREAM else "UDP"
+    where = f"{kind} port {port} of {host}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is already in use: stop what uses it, or set another port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{where} cannot be opened: this machine does not have the address {host}"
+    if error.errno == errno.EACCES:
+        return f"{where} cannot be opened: ports below 1024 need a privilege; set another port"
+    return f"{where} cannot be opened: {error.strerror}"

@@ -1,0 +1,162 @@
+"""Handle messages in HTTP requests: the server side and one exchange as a client.
+
+A POST to any path whose content type says so carries one whole message and is answered with one (PROTOCOL.md §3.9).
+Deployed clients read the raw octets behind the header block, so an answer has a length and is never chunked.
+"""
+
+import asyncio
+import struct
+import time
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from protocol.errors import Unreachable
+from protocol.message import ENVELOPE_OCTETS, Message, decode_message, undecodable
+from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.base import (
+    SILENT,
+    Peer,
+    Responder,
+    TransportObserver,
+    looks_like_request,
+    remember,
+    respond,
+)
+from protocol.transport.http import Handler, peer_host
+from protocol.wire import MAX_MESSAGE_OCTETS
+
+MESSAGE_TYPE: Final = "application/x-hdl-message"
+TUNNEL_OCTETS_MAX: Final = ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS
+_HEADERS: Final = {"Cache-Control": "no-store"}
+
+
+def add_tunnel(
+    app: web.Application,
+    responder: Responder,
+    *,
+    cache: AnswerCache | None = None,
+    observer: TransportObserver = SILENT,
+) -> None:
+    """Makes an application answer tunnelled Handle messages on every path; call before listen_http()."""
+
+    @web.middleware
+    async def tunnel(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "POST" and request.content_type == MESSAGE_TYPE:
+            return await _serve(request, responder, cache, observer)
+        return await handler(request)
+
+    app.middlewares.append(tunnel)
+
+
+async def _serve(
+    request: web.Request, responder: Responder, cache: AnswerCache | None, observer: TransportObserver
+) -> web.Response:
+    started_s = time.monotonic()
+    octets = await _read(request)
+    if octets is None or not looks_like_request(octets):
+        observer.undecodable("http")
+        status = 413 if octets is None else 400
+        response = undecodable(octets or b"", "no Handle request", time.time())
+        return _binary(response.encode(), status)
+    host = peer_host(request)
+    outcome = "hit"
+    response_octets = None if cache is None else cache.get(octets, started_s, time.time())
+    if response_octets is None:
+        outcome = "miss"
+        answer = await respond(responder, octets, Peer(host=host, port=0, transport="http"))
+        if answer is None:
+            raise web.HTTPServiceUnavailable(headers=_HEADERS)
+        remember(cache, octets, answer)
+        response_octets = answer.octets
+    elapsed_s = time.monotonic() - started_s
+    observer.answered("http", octets, response_octets, outcome, elapsed_s, host=host)
+    return _binary(response_octets)
+
+
+def _binary(octets: bytes, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=octets, content_type=MESSAGE_TYPE, headers=_HEADERS)
+
+
+async def _read(request: web.Request) -> bytes | None:
+    """The message in a request's body, without a line end in front and without what follows it; None: too large."""
+    limit = TUNNEL_OCTETS_MAX + 2
+    if request.content_length is not None and request.content_length > limit:
+        return None
+    body = bytearray()
+    async for part in request.content.iter_any():
+        body += part
+        if len(body) > limit:
+            return None
+    octets = bytes(body).removeprefix(b"\r\n")
+    if len(octets) < ENVELOPE_OCTETS:
+        return octets
+    return octets[: ENVELOPE_OCTETS + int(struct.unpack_from(">I", octets, 16)[0])]
+
+
+class HttpExchanger:
+    """Exchanges messages through HTTP tunnels; keeps connections for the next request."""
+
+    def __init__(self) -> None:
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, limit_per_host=_CONNECTIONS_PER_HOST_MAX)
+        self._session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    async def exchange(
+        self,
+        address: str,
+        port: int,
+        request: Message,
+        *,
+        deadline_s: float,
+        path: str = "",
+        tls: bool = False,
+    ) -> Message:
+        """Sends a request and returns the response.
+
+        path: where the site's attribute says the tunnel is, "" for the root. tls: HTTPS, whose certificate is not
+        checked: a response proves itself by its request id and digest, over TLS as over UDP. deadline_s: monotonic.
+        Raises Unreachable when no whole answer comes in time, WireError when it is no message.
+        """
+        scheme = "https" if tls else "http"
+        host = f"[{address}]" if ":" in address else address
+        node = f"{address} {scheme.upper()} {port}"
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                return decode_message(
+                    await self._post(f"{scheme}://{host}:{port}/{path.lstrip('/')}", request)
+                )
+        except TimeoutError as error:
+            raise Unreachable("no answer in time", node=node) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(f"the HTTP exchange failed ({type(error).__name__})", node=node) from error
+        except _NotATunnel as error:
+            raise Unreachable(str(error), node=node) from error
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._session.close()
+
+    async def _post(self, url: str, request: Message) -> bytes:
+        headers: dict[str, Any] = {"Content-Type": MESSAGE_TYPE, "Accept": MESSAGE_TYPE}
+        async with self._session.post(
+            url, data=request.encode(), headers=headers, ssl=False, allow_redirects=False
+        ) as response:
+            if response.content_type != MESSAGE_TYPE:
+                raise _NotATunnel(f"HTTP {response.status} without a Handle message")
+            body = bytearray()
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > TUNNEL_OCTETS_MAX:
+                    raise _NotATunnel(f"an answer of more than {TUNNEL_OCTETS_MAX} octets")
+            return bytes(body)
+
+
+class _NotATunnel(Exception):
+    """The peer speaks HTTP, but not Handle in it."""
+
+
+_CONNECTIONS_MAX: Final = 512  # to all tunnels together
+_CONNECTIONS_PER_HOST_MAX: Final = 32

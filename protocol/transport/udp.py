@@ -1,0 +1,193 @@
+"""The UDP front end: source check, answer cache, and one owned task for each request that the cache does not hold.
+
+What is answered and what is not: octets without a whole header, or with a response code, are dropped, since nothing
+could be echoed to the sender and two servers might answer each other for ever. All else gets an answer, or silence
+where a limit says so.
+"""
+
+import asyncio
+import time
+from typing import Any, Final, cast
+
+import structlog
+
+from protocol.codes import ResponseCode
+from protocol.errors import WireError
+from protocol.message import ENVELOPE_OCTETS, undecodable
+from protocol.packets import PACKET_OCTETS, Reassembler, split
+from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.base import (
+    DRAIN_S,
+    SILENT,
+    Peer,
+    Responder,
+    TransportObserver,
+    finish,
+    looks_like_request,
+    refusal,
+    remember,
+    respond,
+)
+from protocol.transport.sockets import bound_address, open_udp, peer_address
+from protocol.transport.source import SourceCheck, Verdict
+
+MISSES_MAX: Final = (
+    4_096  # requests worked on at once, some 20 kB each; more would only wait behind the database
+)
+SEND_BUFFER_OCTETS: Final = 1_048_576  # answers that the kernel did not take; beyond, they are dropped
+
+log = structlog.get_logger(__name__)
+
+Address = tuple[Any, ...]
+
+
+class UdpListener(asyncio.DatagramProtocol):
+    """One bound datagram socket; made by listen_udp()."""
+
+    def __init__(
+        self,
+        responder: Responder,
+        *,
+        source: SourceCheck,
+        cache: AnswerCache | None,
+        observer: TransportObserver,
+        misses_max: int,
+        busy_code: ResponseCode,
+    ) -> None:
+        self._responder = responder
+        self._source = source
+        self._cache = cache
+        self._observer = observer
+        self._misses_max = misses_max
+        self._busy_code = busy_code
+        self._reassembler: Reassembler[Address] = Reassembler()
+        self._misses: dict[tuple[Address, bytes], asyncio.Task[None]] = {}
+        self._draining = False
+        self._closed = asyncio.Event()
+        self.address = ("", 0)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is ready."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        self._unsent = cast(asyncio.WriteTransport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self._closed.set()
+
+    def error_received(self, exc: Exception) -> None:
+        """A client could not be reached; that is its own affair."""
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        """Answers from the cache at once, or hands the datagram on."""
+        now_s = time.monotonic()
+        verdict = self._source.check(addr[0], now_s)
+        if verdict is not Verdict.ADMIT:
+            self._over_limit(data, addr, verdict, now_s)
+            return
+        if self._cache is not None:
+            hit = self._cache.get(data, now_s, time.time())
+            if hit is not None:
+                self._send(hit, addr)
+                self._observer.answered("udp", data, hit, "hit", time.monotonic() - now_s, host=addr[0])
+                return
+        self._miss(data, addr, now_s)
+
+    async def close(self, drain_s: float = DRAIN_S) -> None:
+        """Takes nothing new, finishes what is in flight within drain_s, then closes the socket."""
+        self._draining = True
+        await finish(self._misses.values(), drain_s)
+        self._transport.close()
+        await self._closed.wait()
+
+    def _miss(self, data: bytes, addr: Address, now_s: float) -> None:
+        message = self._whole_message(data, addr, now_s)
+        if message is None or self._draining or (addr, message) in self._misses:
+            return  # a retransmission of what is being worked on is answered once
+        if len(self._misses) >= self._misses_max:
+            self._observer.limit_reached("concurrent_misses")
+            self._shed(message, addr, self._busy_code, "too many requests at once", now_s)
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(message, addr, now_s))
+        self._misses[addr, message] = task
+        task.add_done_callback(lambda _: self._misses.pop((addr, message)))
+
+    def _whole_message(self, data: bytes, addr: Address, now_s: float) -> bytes | None:
+        """The message that this datagram completes; None when it is a piece, or nothing that may be answered."""
+        if len(data) < ENVELOPE_OCTETS:
+            self._observer.undecodable("udp")
+            return None
+        try:
+            message = self._reassembler.add(addr, data, now_s)
+        except WireError as error:
+            self._observer.undecodable("udp")
+            if looks_like_request(data):
+                self._send(undecodable(data, str(error), time.time()).encode(), addr)
+            return None
+        if message is not None and not looks_like_request(message):
+            self._observer.undecodable("udp")
+            return None
+        return message
+
+    async def _answer(self, message: bytes, addr: Address, started_s: float) -> None:
+        host, port = peer_address(addr)
+        answer = await respond(self._responder, message, Peer(host=host, port=port, transport="udp"))
+        if answer is None:
+            return
+        self._send(answer.octets, addr)
+        remember(self._cache, message, answer)
+        elapsed_s = time.monotonic() - started_s
+        self._observer.answered("udp", message, answer.octets, "miss", elapsed_s, host=host)
+
+    def _over_limit(self, data: bytes, addr: Address, verdict: Verdict, now_s: float) -> None:
+        self._observer.limit_reached("source_refused" if verdict is Verdict.REFUSED else "source_rate")
+        if verdict is Verdict.LIMITED and looks_like_request(data):
+            self._shed(data, addr, ResponseCode.ERROR, "too many requests from your network", now_s)
+
+    def _shed(self, data: bytes, addr: Address, code: ResponseCode, text: str, started_s: float) -> None:
+        response = refusal(data, code, text)
+        self._send(response, addr)
+        self._observer.answered("udp", data, response, "shed", time.monotonic() - started_s, host=addr[0])
+
+    def _send(self, octets: bytes, addr: Address) -> None:
+        if not addr[1] or self._transport.is_closing():
+            return  # port 0 is forged: nothing can be sent there
+        if self._unsent.get_write_buffer_size() > SEND_BUFFER_OCTETS:
+            self._observer.limit_reached("send_buffer")
+            return
+        if len(octets) <= PACKET_OCTETS:
+            self._transport.sendto(octets, addr)
+            return
+        for packet in split(octets):
+            self._transport.sendto(packet, addr)
+
+
+async def listen_udp(
+    host: str,
+    port: int,
+    responder: Responder,
+    *,
+    source: SourceCheck,
+    cache: AnswerCache | None = None,
+    observer: TransportObserver = SILENT,
+    misses_max: int = MISSES_MAX,
+    busy_code: ResponseCode = ResponseCode.SERVER_TOO_BUSY,
+) -> UdpListener:
+    """Answers Handle requests on a UDP port.
+
+    host: a literal address. port: 0 for a free one, told by the result's address. misses_max: requests that the cache
+    does not hold and that are worked on at once; more are answered with busy_code. Raises SettingsError when the port
+    cannot be opened.
+    """
+    listener = UdpListener(
+        responder,
+        source=source,
+        cache=cache,
+        observer=observer,
+        misses_max=misses_max,
+        busy_code=busy_code,
+    )
+    bound = open_udp(host, port)
+    listener.address = bound_address(bound)
+    await asyncio.get_running_loop().create_datagram_endpoint(lambda: listener, sock=bound)
+    return listener
