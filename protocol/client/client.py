@@ -1,0 +1,444 @@
+"""HandleClient: drives resolutions over an exchanger, with one deadline for the whole chain.
+
+The exchanger sends one request to one address; everything about which address, how long, and what an answer is worth
+is decided here and in the pure modules beside this one.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Final, Protocol
+
+from protocol.bodies import ResolutionRequest, SiteInfoRequest, SiteInfoResponse
+from protocol.client.answers import Answer, Question, Reply, check_response, error_text, read_answer
+from protocol.client.delegation import Delegation
+from protocol.client.resolution import (
+    DEFAULT_LIMITS,
+    Ask,
+    Known,
+    Limits,
+    Purpose,
+    Resolution,
+    nothing_known,
+)
+from protocol.client.selection import Opening, ServerHealth, Target, plan_targets
+from protocol.client.trace import Hop
+from protocol.codes import REFERRALS, OpCode, OpFlag, ResponseCode, rc_name
+from protocol.errors import LameService, ResolutionFailed, Unreachable, WireError
+from protocol.message import ANSWER_LIFE_S, Message, response_code_of
+from protocol.site import Interface, InterfaceProtocol, Server, Service, Site
+
+TOTAL_S: Final = 10.0  # for a whole resolution; deployed clients give up on a resolver after a few seconds
+EXCHANGE_S: Final = 3.0  # for one interface: the three UDP sends of deployed clients (PROTOCOL.md §3.9)
+WALK_FLAGS: Final = OpFlag.PUBL
+"""Of requests to authorities: they need not recurse, and no cache stands in between."""
+ASK_FLAGS: Final = OpFlag.PUBL | OpFlag.RECU | OpFlag.CACR
+"""Of requests to a server that may resolve for us."""
+
+TRY_ELSEWHERE: Final = frozenset(
+    {
+        ResponseCode.ERROR,
+        ResponseCode.SERVER_TOO_BUSY,
+        ResponseCode.PROTOCOL_ERROR,
+        ResponseCode.RECURSION_LIMIT,
+        ResponseCode.SERVER_BACKUP,
+        ResponseCode.OUT_OF_DATE_SITE_INFO,
+        ResponseCode.SERVER_NOT_RESPONSIBLE,
+    }
+)
+"""Codes that say something about the server and nothing about the handle: another site may know."""
+
+LEADS_ON: Final = REFERRALS | {
+    ResponseCode.SUCCESS,
+    ResponseCode.HANDLE_NOT_FOUND,
+    ResponseCode.VALUES_NOT_FOUND,
+}
+"""The only codes that mean anything when asked for a prefix record or a service handle."""
+
+OnHop = Callable[[Hop], None]
+Learn = Callable[[Delegation], None]
+
+
+class MessageExchanger(Protocol):
+    """Sends one request to one address and returns the response with the same request id."""
+
+    async def exchange(
+        self,
+        interface_protocol: int,
+        address: str,
+        port: int,
+        request: Message,
+        *,
+        deadline_s: float,
+        path: str = "",
+    ) -> Message:
+        """deadline_s: monotonic. Raises Unreachable, or WireError for octets that are no message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Effort:
+    """How an exchange is made: what its requests carry, until when, and who watches."""
+
+    flags: int
+    recursion_count: int
+    deadline_s: float
+    on_hop: OnHop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """Why one target was given up."""
+
+    target: Target
+    cause: str
+    code: int | None = None
+
+
+def ignore_hop(hop: Hop) -> None:
+    """The OnHop of a client that nobody watches."""
+
+
+def ignore_delegation(delegation: Delegation) -> None:
+    """The Learn of a client without a cache."""
+
+
+class HandleClient:
+    """Resolves handles from the root down. One per event loop; any number of resolutions at once.
+
+    root: whom to start with; taken anew from the callable at each resolution. openings: private networks that
+    referrals may point into, each for its prefix. clock: monotonic seconds, on the scale of the exchanger's
+    deadlines; wall: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        root: Service | Callable[[], Service],
+        exchanger: MessageExchanger,
+        *,
+        openings: Iterable[Opening] = (),
+        limits: Limits = DEFAULT_LIMITS,
+        total_s: float = TOTAL_S,
+        exchange_s: float = EXCHANGE_S,
+        request_digest: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._root = root if callable(root) else lambda: root
+        self._exchanger = exchanger
+        self._openings = tuple(openings)
+        self._limits = limits
+        self._total_s = total_s
+        self._exchange_s = exchange_s
+        self._extra_flags = OpFlag.RRDG if request_digest else OpFlag(0)
+        self._clock = clock
+        self._wall = wall
+        self.health = ServerHealth()
+
+    async def resolve(
+        self,
+        question: Question,
+        *,
+        known: Known = nothing_known,
+        learn: Learn = ignore_delegation,
+        on_hop: OnHop = ignore_hop,
+        deadline_s: float | None = None,
+    ) -> Reply:
+        """The authority's reply, found by walking from the root or from what is known.
+
+        known, learn: the caller's memory of delegations. on_hop: told of every exchange as it ends. deadline_s:
+        monotonic, total_s from now when left out. Raises ResolutionFailed that names node, cause, since when, remedy.
+        """
+        resolution = Resolution(
+            question, root=self._root(), known=known, limits=self._limits, openings=self._openings
+        )
+        return await self.drive(resolution, learn=learn, on_hop=on_hop, deadline_s=deadline_s)
+
+    async def drive(
+        self,
+        resolution: Resolution,
+        *,
+        learn: Learn = ignore_delegation,
+        on_hop: OnHop = ignore_hop,
+        deadline_s: float | None = None,
+    ) -> Reply:
+        """Make every exchange that a resolution asks for. As resolve(), for a caller that made the Resolution."""
+        deadline_s = self._deadline(deadline_s)
+        while True:
+            step = resolution.step()
+            for delegation in resolution.take_remembered():
+                on_hop(remembered_hop(delegation))
+            if not isinstance(step, Ask):
+                return step
+            try:
+                answer = await self.exchange(step, on_hop=on_hop, deadline_s=deadline_s)
+            except ResolutionFailed as failure:
+                if self._clock() >= deadline_s:
+                    raise
+                resolution.failed(failure)
+                continue
+            for delegation in resolution.answered(answer, self._wall()):
+                learn(delegation)
+
+    async def exchange(
+        self,
+        ask: Ask,
+        *,
+        on_hop: OnHop = ignore_hop,
+        deadline_s: float | None = None,
+        flags: int = WALK_FLAGS,
+        recursion_count: int = 0,
+    ) -> Answer:
+        """Put one Ask to the sites that it names, best first, until one gives a usable answer.
+
+        Raises LameService when all that answered say that they are not responsible, Unreachable otherwise.
+        """
+        deadline_s = self._deadline(deadline_s)
+        targets = plan_targets(
+            ask.service.sites,
+            ask.handle,
+            primary_only=ask.authoritative,
+            health=self.health,
+            now_s=self._clock(),
+        )
+        effort = _Effort(
+            flags=flags | (OpFlag.AUTH if ask.authoritative else 0),
+            recursion_count=recursion_count,
+            deadline_s=deadline_s,
+            on_hop=on_hop,
+        )
+        failures: list[_Failure] = []
+        useless: set[tuple[str, int]] = set()
+        for target in targets:
+            if target.server in useless or self._clock() >= deadline_s:
+                continue
+            result = await self._attempt(ask, target, effort)
+            if isinstance(result, Answer):
+                return result
+            failures.append(result)
+            if result.code is not None:
+                useless.add(target.server)  # it answered: another transport would bring the same
+        raise self._explain(ask, targets, failures, timed_out=self._clock() >= deadline_s)
+
+    async def exchange_with_site(
+        self,
+        site: Site,
+        question: Question,
+        *,
+        flags: int = ASK_FLAGS,
+        recursion_count: int = 0,
+        on_hop: OnHop = ignore_hop,
+        deadline_s: float | None = None,
+    ) -> Answer:
+        """Put a question to one site and nobody else, without a walk; referrals are returned, not followed.
+
+        For a question to another recursive node, and for `--server`. The site's addresses are taken as the operator's
+        own. Raises ResolutionFailed.
+        """
+        ask = Ask(
+            service=Service("the named server", (site,)),
+            handle=question.handle,
+            indexes=question.indexes,
+            types=question.types,
+            authoritative=question.authoritative,
+            purpose=Purpose.HANDLE,
+        )
+        return await self.exchange(
+            ask, flags=flags, recursion_count=recursion_count, on_hop=on_hop, deadline_s=deadline_s
+        )
+
+    async def get_site(self, address: str, port: int, *, deadline_s: float | None = None) -> Site:
+        """The site record that a server tells about itself (operation 2), asked by UDP, then TCP.
+
+        Raises Unreachable. Source: PROTOCOL.md §4.4.
+        """
+        deadline_s = self._deadline(deadline_s)
+        site = literal_site(address, port)
+        blank = SiteInfoRequest()
+        effort = _Effort(flags=WALK_FLAGS, recursion_count=0, deadline_s=deadline_s, on_hop=ignore_hop)
+        failures: list[_Failure] = []
+        targets = plan_targets(
+            (site,), blank.handle, primary_only=False, health=self.health, now_s=self._clock()
+        )
+        for target in targets:
+            request = self._message(OpCode.GET_SITE_INFO, blank.encode(), target, effort)
+            try:
+                response = await self._send(target, request, deadline_s)
+                body = check_response(request, response, self._wall())
+                if response_code_of(response) == ResponseCode.SUCCESS:
+                    return SiteInfoResponse.decode(body).site
+                failures.append(_refusal(target, response_code_of(response), error_text(body)))
+            except (ResolutionFailed, WireError) as error:
+                failures.append(_Failure(target=target, cause=_cause(error)))
+        raise Unreachable(
+            "; ".join(f"{failure.target}: {failure.cause}" for failure in failures),
+            node=f"{address} port {port}",
+            remedy="check that a Handle server runs there and that UDP or TCP of that port reaches it",
+        )
+
+    def _deadline(self, deadline_s: float | None) -> float:
+        return self._clock() + self._total_s if deadline_s is None else deadline_s
+
+    async def _attempt(self, ask: Ask, target: Target, effort: _Effort) -> Answer | _Failure:
+        """One exchange with one interface, and its hop."""
+        body = ResolutionRequest(handle=ask.handle, indexes=ask.indexes, types=ask.types).encode()
+        request = self._message(OpCode.RESOLUTION, body, target, effort)
+        started_s = self._clock()
+        result: Answer | _Failure
+        response: Message | None = None
+        try:
+            response = await self._send(target, request, effort.deadline_s)
+            answer = read_answer(request, response, ask.handle, self._wall())
+            result = _judge(ask, target, answer)
+        except (ResolutionFailed, WireError) as error:
+            result = _Failure(target=target, cause=_cause(error))
+        self._remember(target, result, started_s)
+        effort.on_hop(_hop(ask, target, result, response, self._clock() - started_s))
+        return result
+
+    def _message(self, op_code: OpCode, body: bytes, target: Target, effort: _Effort) -> Message:
+        return Message.request(
+            op_code,
+            body,
+            request_id=secrets.randbits(31),
+            expiration=int(self._wall()) + ANSWER_LIFE_S,
+            flags=effort.flags | self._extra_flags,
+            version=target.version,
+            site_serial=target.site.serial,
+            recursion_count=effort.recursion_count,
+        )
+
+    async def _send(self, target: Target, request: Message, deadline_s: float) -> Message:
+        """One exchange within the smaller of both deadlines, however the exchanger keeps its own."""
+        now_s = self._clock()
+        until_s = min(deadline_s, now_s + self._exchange_s)
+        try:
+            async with asyncio.timeout(max(0.0, until_s - now_s)):
+                return await self._exchanger.exchange(
+                    target.protocol,
+                    target.address,
+                    target.port,
+                    request,
+                    deadline_s=until_s,
+                    path=target.path,
+                )
+        except TimeoutError:
+            raise Unreachable(f"no answer within {until_s - now_s:.1f} s", node=str(target)) from None
+
+    def _remember(self, target: Target, result: Answer | _Failure, started_s: float) -> None:
+        now_s = self._clock()
+        if isinstance(result, Answer):
+            self.health.answered(target, now_s - started_s, now_s)
+        elif (
+            result.code != ResponseCode.SERVER_NOT_RESPONSIBLE
+        ):  # a lame server is well; its delegation is not
+            self.health.failed(target, now_s, self._wall())
+
+    def _explain(
+        self, ask: Ask, targets: Sequence[Target], failures: Sequence[_Failure], *, timed_out: bool
+    ) -> ResolutionFailed:
+        """What to tell the operator about an exchange that no target answered."""
+        node = f"service of {ask.service.name}" if ask.service.name else "service"
+        if not failures:
+            cause = (
+                "the time for the whole resolution is used up"
+                if timed_out
+                else "no query interface that we speak"
+            )
+            remedy = "" if timed_out else f"correct the interfaces in {ask.service.name}"
+            return Unreachable(cause, node=node, remedy=remedy)
+        causes = "; ".join(f"{failure.target}: {failure.cause}" for failure in failures)
+        since = self._since([failure.target for failure in failures])
+        codes = {failure.code for failure in failures if failure.code is not None}
+        if codes == {ResponseCode.SERVER_NOT_RESPONSIBLE}:
+            return LameService(
+                causes,
+                node=node,
+                remedy=f"home the prefix of {ask.handle} on that node, or correct {ask.service.name}",
+            )
+        return Unreachable(causes, node=node, since=since, remedy=_remedy(failures))
+
+    def _since(self, targets: Sequence[Target]) -> str:
+        since = [wall_s for target in targets if (wall_s := self.health.failing_since_wall_s(target))]
+        if not since:
+            return ""
+        return datetime.fromtimestamp(min(since), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def literal_site(address: str, port: int) -> Site:
+    """A site record for a server that a person named by address and port: UDP, then TCP.
+
+    Raises ValueError when the address is no literal IP address or the port is out of range.
+    """
+    if not 0 < port <= 65_535:
+        raise ValueError(f"port {port} is not from 1 to 65535")
+    interfaces = tuple(
+        Interface(admin=False, query=True, protocol=protocol, port=port)
+        for protocol in (InterfaceProtocol.UDP, InterfaceProtocol.TCP)
+    )
+    server = Server(server_id=1, address=Server.pack_address(ip_address(address)), interfaces=interfaces)
+    return Site(servers=(server,))
+
+
+def remembered_hop(delegation: Delegation) -> Hop:
+    """The hop that a remembered delegation saved."""
+    found = ResponseCode.SUCCESS if delegation.exists else ResponseCode.HANDLE_NOT_FOUND
+    return Hop(
+        purpose=Purpose.PREFIX,
+        service="",
+        server="",
+        asked=str(delegation.prefix.record),
+        rc=found,
+        cached=True,
+    )
+
+
+def _judge(ask: Ask, target: Target, answer: Answer) -> Answer | _Failure:
+    """Whether an answer is worth having, or another site should be asked. Source: PROTOCOL.md §3.7, §7.5."""
+    if ask.needs_reply:
+        usable = answer.code in _KNOWN_CODES and answer.code not in TRY_ELSEWHERE
+    else:
+        usable = answer.code in LEADS_ON
+    return answer if usable else _refusal(target, answer.code, answer.message)
+
+
+_KNOWN_CODES: Final = frozenset(ResponseCode)
+
+
+def _refusal(target: Target, code: int, words: str) -> _Failure:
+    cause = f"answers response code {code} ({rc_name(code)})"
+    return _Failure(target=target, cause=f"{cause}: {words}" if words else cause, code=code)
+
+
+def _cause(error: ResolutionFailed | WireError) -> str:
+    if isinstance(error, ResolutionFailed):
+        return error.cause
+    return f"unusable answer: {error}"
+
+
+def _remedy(failures: Sequence[_Failure]) -> str:
+    if any(failure.code is not None for failure in failures):
+        return "look at that node's log; its answer says that the fault is on its side"
+    ports = ", ".join(
+        sorted({f"{failure.target.protocol.name} {failure.target.port}" for failure in failures})
+    )
+    return f"check that the node runs and that {ports} reaches it"
+
+
+def _hop(
+    ask: Ask, target: Target, result: Answer | _Failure, response: Message | None, elapsed_s: float
+) -> Hop:
+    return Hop(
+        purpose=ask.purpose,
+        service=ask.service.name,
+        server=str(target),
+        asked=str(ask.handle),
+        rc=result.code,
+        site_serial=None if response is None else response.header.site_serial,
+        version=None if response is None else response.envelope.version,
+        elapsed_s=elapsed_s,
+        cause=result.cause if isinstance(result, _Failure) else "",
+    )
