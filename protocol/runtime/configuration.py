@@ -51,7 +51,10 @@ def load_settings(
     )
     origins = {name: f"{source}: [{table}] {name}" for name in fields}
     given = {name: value for name, value in given.items() if name in fields}
-    _overlay(given, origins, fields, f"{ENVIRONMENT_PREFIX}_{table.upper()}_", environment, faults)
+    overrides = _overrides(fields, f"{ENVIRONMENT_PREFIX}_{table.upper()}_", environment, faults)
+    for name, (variable, value) in overrides.items():
+        given[name] = value
+        origins[name] = variable
     folder = Path.cwd() if path is None else path.absolute().parent
     values = {
         name: _convert(value, fields[name].type, folder, origins[name], faults)
@@ -117,24 +120,23 @@ def _unknown(name: str, known: Iterable[str], where: str) -> str:
     return f"{where}: is not known{hint}"
 
 
-def _overlay(
-    given: dict[str, Any],
-    origins: dict[str, str],
+def _overrides(
     fields: Mapping[str, msgspec.structs.FieldInfo],
     prefix: str,
     environment: Mapping[str, str],
     faults: list[str],
-) -> None:
-    """Puts the environment's values over those of the file."""
+) -> dict[str, tuple[str, Any]]:
+    """By field: the variable that overrides it, and its value."""
+    found: dict[str, tuple[str, Any]] = {}
     for variable, text in environment.items():
         if not variable.startswith(prefix):
             continue
         name = variable.removeprefix(prefix).lower()
         if name in fields:
-            given[name] = _from_environment(text, fields[name].type)
-            origins[name] = variable
+            found[name] = variable, _from_environment(text, fields[name].type)
         else:
             faults.append(_unknown(name, fields, variable))
+    return found
 
 
 def _from_environment(text: str, wanted: Any) -> Any:
@@ -171,7 +173,7 @@ def _is_secret(wanted: Any) -> bool:
     """Whether a field's type, or one alternative of it, is marked as secret."""
     if get_origin(wanted) is Annotated:
         metas = get_args(wanted)[1:]
-        return any(isinstance(meta, Meta) and bool(meta.extra) and meta.extra.get("secret") for meta in metas)
+        return any(isinstance(meta, Meta) and bool((meta.extra or {}).get("secret")) for meta in metas)
     return any(_is_secret(part) for part in get_args(wanted))
 
 

@@ -101,10 +101,8 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         try:
             self.tls_context()
         except (OSError, ssl.SSLError) as error:
-            return [
-                f"tls_certificate_file {self.tls_certificate_file} and tls_key_file {self.tls_key_file} cannot be "
-                f"used: {error.strerror or 'they are no matching PEM files'}"
-            ]
+            files = f"tls_certificate_file {self.tls_certificate_file} and tls_key_file {self.tls_key_file}"
+            return [f"{files} cannot be used: {error.strerror or 'they are no matching PEM files'}"]
         return []
 
 

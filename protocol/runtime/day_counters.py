@@ -1,0 +1,129 @@
+"""Per-day counters of a node: what reports need and what cannot be rebuilt later. Pure: time is passed in.
+
+A node counts in memory and now and then takes the difference to its store, which adds counts and keeps the largest
+peak. Source: DOMAIN.md §2.5, tables T3 and T8.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+SOURCES_MAX: Final = 10_000  # source networks counted by name per day and delta; the rest is counted together
+OTHER_SOURCES: Final = "other"
+_DAY_S: Final = 86_400
+_EPOCH: Final = dt.date(1970, 1, 1)
+
+Outcome = Literal["success", "denied", "failed"]
+
+
+@dataclass(slots=True, kw_only=True)
+class DayDelta:
+    """What was counted for one day since the counters were last taken."""
+
+    day: dt.date
+    resolutions: int = 0
+    successes: int = 0
+    denials: int = 0
+    failures: int = 0
+    registrations: int = 0
+    peak_per_s: int = 0
+    """The most resolutions within one second of the clock, since the start of the day or of the process."""
+    peak_wall_s: int = 0
+    """The Unix second of that peak; 0 without one."""
+    latency_min_s: float | None = None
+    latency_max_s: float | None = None
+    latency_sum_s: float = 0.0
+    """The average is this by resolutions."""
+    sources: dict[str, int] = field(default_factory=dict)
+    """Resolutions by source network."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted."""
+        return not (self.resolutions or self.registrations)
+
+
+class DayCounters:
+    """Counts resolutions and registrations of each day.
+
+    utc_offset_s: where the day begins, in seconds east of Greenwich. sources_max: see SOURCES_MAX.
+    """
+
+    def __init__(self, *, utc_offset_s: int = 0, sources_max: int = SOURCES_MAX) -> None:
+        self._utc_offset_s = utc_offset_s
+        self._sources_max = sources_max
+        self._days: dict[int, DayDelta] = {}
+        self._second = 0
+        self._in_second = 0
+
+    def record(self, wall_s: float, outcome: Outcome, elapsed_s: float, source_network: str) -> None:
+        """Counts one resolution that was answered at wall_s (Unix time) after elapsed_s."""
+        day = self._day(wall_s)
+        day.resolutions += 1
+        if outcome == "success":
+            day.successes += 1
+        elif outcome == "denied":
+            day.denials += 1
+        else:
+            day.failures += 1
+        self._count_second(day, int(wall_s))
+        day.latency_sum_s += elapsed_s
+        if day.latency_min_s is None or elapsed_s < day.latency_min_s:
+            day.latency_min_s = elapsed_s
+        if day.latency_max_s is None or elapsed_s > day.latency_max_s:
+            day.latency_max_s = elapsed_s
+        self._count_source(day, source_network, 1)
+
+    def record_registrations(self, wall_s: float, count: int = 1) -> None:
+        """Counts identifiers that were newly created."""
+        self._day(wall_s).registrations += count
+
+    def take_delta(self) -> tuple[DayDelta, ...]:
+        """The counts since the last call, one for each day that has any; give_back() what cannot be stored."""
+        taken = tuple(delta for delta in self._days.values() if not delta.is_empty)
+        self._days.clear()
+        return taken
+
+    def give_back(self, deltas: Iterable[DayDelta]) -> None:
+        """Counts again what was taken and could not be stored."""
+        for delta in deltas:
+            number = (delta.day - _EPOCH).days
+            self._merge(self._days.setdefault(number, DayDelta(day=delta.day)), delta)
+
+    def _day(self, wall_s: float) -> DayDelta:
+        number = int(wall_s + self._utc_offset_s) // _DAY_S
+        day = self._days.get(number)
+        if day is None:
+            date = _EPOCH + dt.timedelta(days=number)
+            day = self._days[number] = DayDelta(day=date)
+        return day
+
+    def _count_second(self, day: DayDelta, second: int) -> None:
+        """The second under way is counted across take_delta(), so that a peak is never cut in two."""
+        if second == self._second:
+            self._in_second += 1
+        else:
+            self._second, self._in_second = second, 1
+        if self._in_second > day.peak_per_s:
+            day.peak_per_s, day.peak_wall_s = self._in_second, second
+
+    def _count_source(self, day: DayDelta, network: str, count: int) -> None:
+        sources = day.sources
+        if network not in sources and len(sources) >= self._sources_max:
+            network = OTHER_SOURCES
+        sources[network] = sources.get(network, 0) + count
+
+    def _merge(self, day: DayDelta, delta: DayDelta) -> None:
+        for name in ("resolutions", "successes", "denials", "failures", "registrations", "latency_sum_s"):
+            setattr(day, name, getattr(day, name) + getattr(delta, name))
+        if delta.peak_per_s > day.peak_per_s:
+            day.peak_per_s, day.peak_wall_s = delta.peak_per_s, delta.peak_wall_s
+        day.latency_min_s = min(_known(day.latency_min_s, delta.latency_min_s), default=None)
+        day.latency_max_s = max(_known(day.latency_max_s, delta.latency_max_s), default=None)
+        for network, count in delta.sources.items():
+            self._count_source(day, network, count)
+
+
+def _known(*latencies: float | None) -> list[float]:
+    return [latency for latency in latencies if latency is not None]

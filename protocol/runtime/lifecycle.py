@@ -1,0 +1,103 @@
+"""The life of a daemon: start, say that it is ready, wait for SIGTERM, drain, end."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+import uvloop
+
+from protocol.errors import SettingsError, StoreUnavailable
+
+EXIT_SETTINGS: Final = 2  # what the operator set cannot be used; starting again does not help
+EXIT_OUTAGE: Final = 1  # something that the daemon needs is down; starting again may help
+LAG_PERIOD_S: Final = 0.5  # how often the event loop's lag is measured
+
+log = structlog.get_logger(__name__)
+
+Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+"""The daemon: runs until the event is set, then drains and returns."""
+
+
+def run(main: Main) -> int:
+    """Runs a daemon on uvloop until SIGTERM or SIGINT; a second signal ends it at once. Gives the exit code.
+
+    A SettingsError or StoreUnavailable is told on standard error, without a traceback.
+    """
+    try:
+        uvloop.run(_with_signals(main))
+    except SettingsError as error:
+        for fault in error.faults:
+            print(fault, file=sys.stderr)  # noqa: T201
+        return EXIT_SETTINGS
+    except StoreUnavailable as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_OUTAGE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+async def _with_signals(main: Main) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stopping, number)
+    await main(stopping)
+
+
+def _on_signal(stopping: asyncio.Event, number: signal.Signals) -> None:
+    if stopping.is_set():
+        log.warning("ended_without_drain", signal=number.name)
+        os._exit(128 + number)
+    log.info("stopping", signal=number.name)
+    stopping.set()
+
+
+def notify(state: str) -> None:
+    """Tells the service manager that started us, if it gave an address in NOTIFY_SOCKET: "READY=1", "STOPPING=1"."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(address)
+            channel.send(state.encode("ascii"))
+    except OSError as error:
+        log.warning("service_manager_unreachable", reason=error.strerror)
+
+
+async def measure_lag(report: Callable[[float], None], period_s: float = LAG_PERIOD_S) -> None:
+    """Reports by how many seconds the event loop is late, until cancelled."""
+    while True:
+        planned_s = time.monotonic() + period_s
+        await asyncio.sleep(period_s)
+        report(max(0.0, time.monotonic() - planned_s))
+
+
+async def repeat(action: Callable[[], Awaitable[None]], period_s: float, stopping: asyncio.Event) -> None:
+    """Runs an action every period_s and once more when stopping is set; a failure is logged and not the end."""
+    while True:
+        stopped = await _waited(stopping, period_s)
+        try:
+            await action()
+        except Exception:
+            log.exception("periodic_action_failed", action=getattr(action, "__qualname__", ""))
+        if stopped:
+            return
+
+
+async def _waited(stopping: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        return False
+    return True
