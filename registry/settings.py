@@ -1,14 +1,17 @@
 """Everything that the operator of a registry node can set: the [registry] table of its TOML file."""
 
+import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from protocol.errors import HandleError, SettingsError
-from protocol.handle import Handle, Prefix
-from protocol.runtime.configuration import ListenSettings, load_settings
+from protocol.errors import InvalidHandle, SettingsError
+from protocol.handle import Prefix
+from protocol.runtime.configuration import load_settings
+from protocol.runtime.listen_settings import ListenSettings
 
 TABLE: Final = "registry"
 WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound here
@@ -20,14 +23,14 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """The [registry] table; the environment overrides a field as HANDLEGRID_REGISTRY_<FIELD>."""
 
     data_dir: Path
-    """Directory of the node's own files: node key, server key, administrator's secret. There is no safe default."""
+    """Directory of the node's own files: node key, server key, administrator's secret. No safe default."""
 
     homes: tuple[str, ...]
     """Prefixes that the node homes from its initialisation on; the first one names the administrator record
     `<prefix>/ADMIN`. A root homes ["0.0", "0.NA"]. Prefixes accepted later are kept in the database."""
 
     database: str = ""
-    """Postgres 15-18 as a DSN. Either this or `database_file`; a DSN may hold a password, so it prints as ***."""
+    """Postgres 15-18 as a DSN. Either this or `database_file`. A password in it is not shown."""
 
     database_file: Path | None = None
     """File that holds the DSN instead, so that the password stays out of the settings file."""
@@ -39,7 +42,7 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """Connections at most; a two-core database is saturated by about this many."""
 
     node_key_file: Path | None = None
-    """Key that seals values without public-read (32 random octets, mode 0600); default `data_dir`/node.key."""
+    """Key that seals values without public-read: 32 random octets, mode 0600; default `data_dir`/node.key."""
 
     public_addresses: tuple[str, ...] = ()
     """Literal IP addresses that our site record tells the world; default: the listen addresses that are no
@@ -84,7 +87,11 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     def home_prefixes(self) -> tuple[Prefix, ...]:
         """Return the prefixes of `homes`, in their order."""
-        return tuple(Handle.parse(f"{home}/").prefix for home in self.homes)
+        return tuple(Prefix.parse(home) for home in self.homes)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong across fields, one sentence each with key and remedy; empty when all is well."""
+        return [*super().faults(), *_database_faults(self), *_home_faults(self), *_address_faults(self)]
 
 
 def _read_dsn(path: Path) -> str:
@@ -97,26 +104,15 @@ def _read_dsn(path: Path) -> str:
     return dsn
 
 
-def load_registry_settings(path: Path) -> RegistrySettings:
-    """Load and check the settings file of a registry node.
+def load_registry_settings(
+    path: Path | None, environment: Mapping[str, str] = os.environ
+) -> RegistrySettings:
+    """Load and check the settings of a registry node.
 
+    path: the TOML file; None for the environment alone.
     Raises SettingsError that names every fault at once, with file and key.
     """
-    settings = load_settings(path, TABLE, RegistrySettings)
-    faults = check_settings(settings)
-    if faults:
-        raise SettingsError([f"{path}: {fault}" for fault in faults])
-    return settings
-
-
-def check_settings(settings: RegistrySettings) -> list[str]:
-    """Return what is wrong across fields, as sentences that name key and remedy; empty when all is well."""
-    return [
-        *_database_faults(settings),
-        *_home_faults(settings),
-        *_address_faults(settings),
-        *_tls_faults(settings),
-    ]
+    return load_settings(path, TABLE, RegistrySettings, environment)
 
 
 def _database_faults(settings: RegistrySettings) -> list[str]:
@@ -132,11 +128,9 @@ def _home_faults(settings: RegistrySettings) -> list[str]:
     faults = [] if settings.homes else ['homes: name at least one prefix, such as ["88.100"]']
     for home in settings.homes:
         try:
-            well_formed = bool(home) and "/" not in home and bool(Handle.parse(f"{home}/x"))
-        except HandleError:
-            well_formed = False
-        if not well_formed:
-            faults.append(f"homes: {home!r} is no prefix; write the part of a handle before the first slash")
+            Prefix.parse(home)
+        except InvalidHandle as error:
+            faults.append(f"homes: {error}")
     return faults
 
 
@@ -150,9 +144,3 @@ def _address_faults(settings: RegistrySettings) -> list[str]:
         if unspecified:
             faults.append(f"public_addresses: {address!r} is no address that a client could reach")
     return faults
-
-
-def _tls_faults(settings: RegistrySettings) -> list[str]:
-    if (settings.tls_certificate_file is None) != (settings.tls_key_file is None):
-        return ["tls_certificate_file: set it together with tls_key_file, or neither"]
-    return []

@@ -1,0 +1,137 @@
+"""Every metric of a registry node, in one place; labels come from closed sets, units are seconds and octets."""
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from protocol.codes import OpCode, ResponseCode, op_name, rc_name
+from registry.outcomes import Created, Deleted, Rejected, Replaced, Result, Unchanged
+
+ROLE: Final = "registry"
+DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
+
+_REFERRALS: Final = frozenset({ResponseCode.SERVICE_REFERRAL, ResponseCode.PREFIX_REFERRAL})
+_FAULTS: Final = frozenset({ResponseCode.ERROR, ResponseCode.PROTOCOL_ERROR})
+
+
+class RegistryMetrics:
+    """The node's collectors, in a registry of their own, so that several nodes fit into one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.build_info = Gauge(
+            "handlegrid_build_info",
+            "Always 1; what runs is in the labels.",
+            ["version", "commit", "loop", "fast_path"],
+            registry=self.registry,
+        )
+        self.requests = Counter(
+            "handlegrid_requests_total",
+            "Requests answered.",
+            ["role", "transport", "op", "rc"],
+            registry=self.registry,
+        )
+        self.duration = Histogram(
+            "handlegrid_request_duration_seconds",
+            "First octet read to last written.",
+            ["role", "outcome"],
+            buckets=DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.cache_lookups = Counter(
+            "handlegrid_cache_lookups_total",
+            "Look-ups in a cache.",
+            ["cache", "tier", "result"],
+            registry=self.registry,
+        )
+        self.cache_entries = Gauge(
+            "handlegrid_cache_entries", "Entries held.", ["cache", "tier"], registry=self.registry
+        )
+        self.cache_bytes = Gauge(
+            "handlegrid_cache_bytes", "Octets held.", ["cache", "tier"], registry=self.registry
+        )
+        self.limit_reached = Counter(
+            "handlegrid_limit_reached_total",
+            "Requests that met a named limit.",
+            ["limit"],
+            registry=self.registry,
+        )
+        self.db_up = Gauge(
+            "handlegrid_db_up", "Whether the database answered the last probe.", registry=self.registry
+        )
+        self.registrations = Counter(
+            "handlegrid_registrations_total",
+            "Writes of handles, by front end and result.",
+            ["via", "result"],
+            registry=self.registry,
+        )
+        self.auth = Counter(
+            "handlegrid_auth_total",
+            "Credentials checked or missed.",
+            ["scheme", "result"],
+            registry=self.registry,
+        )
+        self.event_loop_lag = Gauge(
+            "handlegrid_event_loop_lag_seconds",
+            "How late the event loop woke a timer at the last probe.",
+            registry=self.registry,
+        )
+        self.disk_free = Gauge("handlegrid_disk_free_bytes", "Octets free.", ["use"], registry=self.registry)
+
+    def answered(self, transport: str, op_code: int, code: int, outcome: str, elapsed_s: float) -> None:
+        """Count one answer; outcome as outcome_of() says."""
+        self.requests.labels(ROLE, transport, op_name(op_code), rc_name(code)).inc()
+        self.duration.labels(ROLE, outcome).observe(elapsed_s)
+
+    def registered(self, via: str, operation: OpCode, result: Result) -> None:
+        """Count one write; via: rest, handle or import."""
+        self.registrations.labels(via, result_name(operation, result)).inc()
+
+    def authenticated(self, scheme: str, result: str) -> None:
+        """Count one check of credentials: success, failed, missing, refused or unreadable."""
+        self.auth.labels(scheme, result).inc()
+
+    def watch_cache(self, cache: str, entries: Callable[[], float], octets: Callable[[], float]) -> None:
+        """Read the size of a cache in memory whenever metrics are collected."""
+        self.cache_entries.labels(cache, "memory").set_function(entries)
+        self.cache_bytes.labels(cache, "memory").set_function(octets)
+
+    def watch_disk(self, use: str, path: str) -> None:
+        """Read the free octets of the file system that holds path whenever metrics are collected."""
+        self.disk_free.labels(use).set_function(lambda: _free_octets(path))
+
+
+def outcome_of(code: int, *, transport_outcome: str = "miss") -> str:
+    """Return the label `outcome` of an answer: hit, miss, denied, referral, error or shed."""
+    if transport_outcome != "miss":
+        return transport_outcome
+    if code == ResponseCode.SUCCESS:
+        return "miss"
+    if code in _REFERRALS:
+        return "referral"
+    return "error" if code in _FAULTS else "denied"
+
+
+def result_name(operation: OpCode, result: Result) -> str:
+    """Return the label `result` of a write."""
+    match result:
+        case Created():
+            return "created"
+        case Replaced():
+            return "values_removed" if operation is OpCode.REMOVE_VALUE else "replaced"
+        case Unchanged():
+            return "unchanged"
+        case Deleted():
+            return "deleted"
+        case Rejected():
+            return "rejected"
+
+
+def _free_octets(path: str) -> float:
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return float("nan")
+    return float(status.f_bavail * status.f_frsize)

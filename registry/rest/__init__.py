@@ -1,0 +1,1 @@
+"""The public HTTP interface of a registry node: records as JSON."""

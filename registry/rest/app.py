@@ -1,0 +1,141 @@
+"""HTTP application of a registry node: which path is whose, and the edge at which every error becomes JSON.
+
+Paths are matched on the raw request target, since a handle may hold any octet, encoded or not.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from protocol.codes import OpCode, ResponseCode
+from protocol.errors import HandleError, StoreUnavailable
+from protocol.handle import Handle
+from protocol.jsonform import site_reply
+from protocol.site import Site
+from protocol.transport.http import peer_host
+from registry.rest.handles import HandleRequest, HandlesApi
+from registry.rest.problem import CODE_KEY, Problem, json_response
+from registry.rest.target import Target, parse_target
+from registry.rest.values import MAX_BODY_OCTETS
+
+HANDLES_PATH: Final = b"/api/handles"
+SITE_PATH: Final = b"/api/site"
+
+log = structlog.get_logger(__name__)
+
+AnswerObserver = Callable[[OpCode, int, float, str], None]
+"""Told of every answer: operation, response code, seconds, address of the client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestApi:
+    """The public HTTP interface of a node: the record API and the site record."""
+
+    handles: HandlesApi
+    site: Site
+    on_answer: AnswerObserver
+
+    def application(self) -> web.Application:
+        """Return the application; further routes (the message tunnel) must be added by add_routes's caller first."""
+        return web.Application(client_max_size=MAX_BODY_OCTETS)
+
+    def add_routes(self, app: web.Application) -> None:
+        """Take every request that no earlier route takes."""
+        app.router.add_route("*", "/{path:.*}", self.answer)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer any request; raises nothing but cancellation."""
+        started_s = time.monotonic()
+        response = await self._answer(request)
+        self.on_answer(
+            _operation(request), response[CODE_KEY], time.monotonic() - started_s, peer_host(request)
+        )
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        pretty = False
+        try:
+            target = parse_target(request.raw_path)
+            pretty = target.flag("pretty")
+            return await self._route(request, target)
+        except Problem as problem:
+            return problem.response(pretty=pretty)
+        except StoreUnavailable:
+            return _store_unavailable(request).response(pretty=pretty)
+        except HandleError as error:
+            return Problem(error.code, str(error)).response(pretty=pretty)
+        except (ConnectionError, web.RequestPayloadError):
+            return Problem(ResponseCode.PROTOCOL_ERROR, "The body ended early.").response(pretty=pretty)
+        except Exception:
+            log.exception("request_failed", peer=peer_host(request), method=request.method)
+            return Problem(ResponseCode.ERROR, "Internal error.").response(pretty=pretty)
+
+    async def _route(self, request: web.Request, target: Target) -> web.Response:
+        path = target.path
+        if path == SITE_PATH:
+            return self._site(request, target)
+        if path == HANDLES_PATH:
+            return _collection(target)
+        if path.startswith(HANDLES_PATH + b"/"):
+            return await self._handle(request, target, path[len(HANDLES_PATH) + 1 :])
+        raise Problem(
+            ResponseCode.PROTOCOL_ERROR,
+            "There is nothing at this path; records are at /api/handles/<handle>.",
+            status=404,
+        )
+
+    async def _handle(self, request: web.Request, target: Target, name: bytes) -> web.Response:
+        if not name:
+            raise Problem(ResponseCode.INVALID_HANDLE, "The handle is empty.")
+        handle_request = HandleRequest(http=request, target=target, handle=Handle.parse(name))
+        match request.method:
+            case "GET" | "HEAD":
+                return await self.handles.get(handle_request)
+            case "PUT":
+                return await self.handles.put(handle_request)
+            case "DELETE":
+                return await self.handles.delete(handle_request)
+            case _:
+                raise _method_not_allowed("GET, HEAD, PUT, DELETE")
+
+    def _site(self, request: web.Request, target: Target) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            raise _method_not_allowed("GET, HEAD")
+        return json_response(site_reply(self.site), status=200, pretty=target.flag("pretty"))
+
+
+def _collection(target: Target) -> web.Response:
+    if "prefix" in target.parameters:
+        raise Problem(ResponseCode.OPERATION_NOT_SUPPORTED, "This server does not list handles.")
+    raise Problem(ResponseCode.INVALID_HANDLE, "The handle is empty.")
+
+
+def _method_not_allowed(allowed: str) -> Problem:
+    return Problem(
+        ResponseCode.OPERATION_NOT_SUPPORTED,
+        f"Allowed here: {allowed}.",
+        status=405,
+        headers={"Allow": allowed},
+    )
+
+
+def _operation(request: web.Request) -> OpCode:
+    """Return the operation that a method stands for when requests are counted."""
+    match request.method:
+        case "PUT":
+            return OpCode.CREATE_HANDLE
+        case "DELETE":
+            return OpCode.DELETE_HANDLE
+        case _:
+            return OpCode.RESOLUTION
+
+
+def _store_unavailable(request: web.Request) -> Problem:
+    text = "The database of this server does not answer."
+    if _operation(request) is not OpCode.RESOLUTION:
+        text += " The write may or may not have been made; read the handle before you repeat it."
+    return Problem(ResponseCode.ERROR, text, headers={"Retry-After": "5"})

@@ -1,0 +1,109 @@
+"""Basic authentication over HTTP: who says to be whom, and whether this connection may carry a secret.
+
+The user name is `index:handle`, the password the secret of that HS_SECKEY value (PROTOCOL §8.3).
+Whether the secret is right is decided by the registry's operations, not here.
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final, Literal
+
+from protocol.errors import HandleError
+from protocol.handle import Handle
+from registry.rest.target import MAX_INDEX, BadTarget, percent_decode
+
+MAX_CREDENTIAL_OCTETS: Final = (
+    16_384  # a name of 2048 octets, all percent-encoded, a secret, and base64 around it
+)
+
+PlainHttpRule = Literal["refuse", "loopback"]
+
+_USER: Final = re.compile(rb"([0-9]{1,10}):(.+)", re.DOTALL)
+_LOOPBACK_REMEDY: Final = 'plain_http_credentials = "loopback"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An identity that somebody claims, with the secret that shall prove it."""
+
+    index: int
+    """Index of the HS_SECKEY value; 0 stands for any."""
+    handle: Handle
+    secret: bytes = field(repr=False)
+
+
+class CredentialsUnreadable(HandleError):
+    """An Authorization header that names nobody; the message repeats nothing of it."""
+
+
+def parse_authorization(header: str) -> Credentials:
+    """Read the value of an Authorization header.
+
+    Accepted are `index%3Ahandle:secret` (percent-encoded to any extent) and, as some clients send it,
+    `index:handle:secret`, which is cut at the last colon: a first part of digits alone cannot be a whole user name.
+    Raises CredentialsUnreadable.
+    """
+    if len(header) > MAX_CREDENTIAL_OCTETS:
+        raise CredentialsUnreadable(f"The Authorization header has more than {MAX_CREDENTIAL_OCTETS} octets.")
+    scheme, _, encoded = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        raise CredentialsUnreadable("Only the Basic scheme is understood.")
+    user, secret = _split(_decode(encoded.strip()))
+    match = _USER.fullmatch(user)
+    if match is None or int(match[1]) > MAX_INDEX:
+        raise CredentialsUnreadable("The user name must be index%3Ahandle, such as 300%3A88.100%2FADMIN.")
+    return Credentials(index=int(match[1]), handle=_parse_handle(match[2]), secret=secret)
+
+
+def refusal_of_plain_http(*, is_tls: bool, peer_host: str, rule: PlainHttpRule) -> str | None:
+    """Return why a connection may not carry a secret, with the remedy; None when it may.
+
+    peer_host: the address of the connection's other end.
+    """
+    if is_tls or (rule == "loopback" and is_loopback(peer_host)):
+        return None
+    if rule == "loopback":
+        return "Credentials over plain HTTP are accepted from loopback addresses only. Use https:// instead."
+    return (
+        "Credentials over plain HTTP are refused: anybody on the way could read them. Use https:// (settings "
+        f"tls_certificate_file and tls_key_file), or {_LOOPBACK_REMEDY} for clients on the node's own host."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is 127.0.0.0/8 or ::1, also as an IPv4-mapped IPv6 address."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _decode(encoded: str) -> bytes:
+    try:
+        return b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise CredentialsUnreadable("The credentials are not valid base64.") from None
+
+
+def _split(octets: bytes) -> tuple[bytes, bytes]:
+    left, colon, right = octets.partition(b":")
+    if left.isdigit():
+        left, colon, right = octets.rpartition(b":")
+    if not colon:
+        raise CredentialsUnreadable("The credentials hold no colon between user name and password.")
+    try:
+        return percent_decode(left.decode("utf-8", "surrogateescape")), right
+    except BadTarget:
+        raise CredentialsUnreadable("The user name is not percent-encoded correctly.") from None
+
+
+def _parse_handle(octets: bytes) -> Handle:
+    try:
+        return Handle.parse(octets)
+    except HandleError:
+        raise CredentialsUnreadable("The user name holds no handle.") from None

@@ -1,0 +1,166 @@
+"""GET, PUT and DELETE of /api/handles/<handle> (PROTOCOL §8.2): parse, call the operation, format its result."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from protocol.codes import OpCode, ResponseCode, http_status
+from protocol.handle import Handle
+from protocol.jsonform import record_to_json
+from protocol.transport.http import is_tls, peer_host
+from protocol.value import HandleValue
+from registry.metrics import RegistryMetrics
+from registry.operations import Operations
+from registry.outcomes import Created, Creation, Denied, Found, Identity, Referred, Rejected, Replaced, Result
+from registry.rest.authentication import (
+    CredentialsUnreadable,
+    PlainHttpRule,
+    parse_authorization,
+    refusal_of_plain_http,
+)
+from registry.rest.problem import Problem, json_response, unauthenticated
+from registry.rest.target import Target
+from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
+
+SCHEME: Final = "basic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandleRequest:
+    """One request about one handle."""
+
+    http: web.Request
+    target: Target
+    handle: Handle
+
+    @property
+    def pretty(self) -> bool:
+        """Whether the answer shall be indented."""
+        return self.target.flag("pretty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlesApi:
+    """The record API of one node. Every method gives an answer or raises HandleError."""
+
+    operations: Operations
+    metrics: RegistryMetrics
+    plain_http_credentials: PlainHttpRule
+    default_ttl_s: int
+
+    async def get(self, request: HandleRequest) -> web.Response:
+        """Answer GET and HEAD; who authenticates also reads restricted values, unless `publicOnly` is set."""
+        target = request.target
+        indexes, types = target.indexes(), target.types()
+        reader = await self._identity(request)
+        outcome = await self.operations.resolve(
+            request.handle,
+            indexes=indexes,
+            types=types,
+            refer=not target.flag("doNotRefer"),
+            reader=None if target.flag("publicOnly") else reader,
+        )
+        match outcome:
+            case Found(values=values):
+                return _read(request, ResponseCode.SUCCESS, values.sorted())
+            case Referred(code=code, values=values):
+                return _read(request, code, values.sorted())
+            case Denied(code=code, message=message):
+                empty = () if code is ResponseCode.VALUES_NOT_FOUND else None
+                return _read(request, code, empty, message)
+
+    async def put(self, request: HandleRequest) -> web.Response:
+        """Create or replace a record, or with `index` add or replace single values."""
+        by = await self._administrator(request)
+        target, handle = request.target, request.handle
+        if target.flag("mintNewSuffix"):
+            raise Problem(ResponseCode.OPERATION_NOT_SUPPORTED, "This server mints no suffixes.")
+        values = parse_values(await read_json(request.http), default_ttl_s=self.default_ttl_s)
+        encoded = encode_values(values)
+        overwrite = target.flag("overwrite", default=True)
+        if is_about_single_values(target, values):
+            result = await self.operations.put_values(handle, encoded, by=by, overwrite=overwrite)
+            return self._written(request, OpCode.ADD_VALUE, result)
+        results = await self.operations.create([Creation(handle, encoded)], by=by, replace=overwrite)
+        return self._written(request, OpCode.CREATE_HANDLE, results[0])
+
+    async def delete(self, request: HandleRequest) -> web.Response:
+        """Delete a record, or with `index` single values."""
+        by = await self._administrator(request)
+        indexes = request.target.indexes()
+        if indexes:
+            result = await self.operations.remove_values(request.handle, indexes, by=by)
+            return self._written(request, OpCode.REMOVE_VALUE, result)
+        results = await self.operations.delete([request.handle], by=by)
+        return self._written(request, OpCode.DELETE_HANDLE, results[0])
+
+    def _written(self, request: HandleRequest, operation: OpCode, result: Result) -> web.Response:
+        self.metrics.registered("rest", operation, result)
+        if isinstance(result, Rejected):
+            raise Problem(result.code, result.message, handle=request.handle, operation=operation)
+        status = http_status(ResponseCode.SUCCESS, created=_made_something(operation, result))
+        body = record_to_json(ResponseCode.SUCCESS, request.handle)
+        return json_response(body, status=status, pretty=request.pretty)
+
+    async def _administrator(self, request: HandleRequest) -> Identity:
+        """Return who writes; raises Problem 401 when nobody says so, 403 when a password could not travel here."""
+        identity = await self._identity(request)
+        if identity is not None:
+            return identity
+        self.metrics.authenticated(SCHEME, "missing")
+        self._check_connection(request)
+        raise unauthenticated(ResponseCode.AUTHENTICATION_NEEDED, "Credentials are needed.", request.handle)
+
+    async def _identity(self, request: HandleRequest) -> Identity | None:
+        """Return who has proved to be whom; None when no credentials came. Raises Problem 401 or 403."""
+        header = request.http.headers.get("Authorization")
+        if header is None:
+            return None
+        self._check_connection(request)
+        try:
+            claimed = parse_authorization(header)
+        except CredentialsUnreadable as error:
+            self.metrics.authenticated(SCHEME, "unreadable")
+            raise unauthenticated(ResponseCode.AUTHENTICATION_NEEDED, str(error), request.handle) from None
+        identity = await self.operations.authenticate(
+            Identity(index=claimed.index, handle=claimed.handle), claimed.secret
+        )
+        self.metrics.authenticated(SCHEME, "failed" if identity is None else "success")
+        if identity is None:
+            message = "The credentials fit no HS_SECKEY value that is stored on this server."
+            raise unauthenticated(ResponseCode.AUTHENTICATION_FAILED, message, request.handle)
+        return identity
+
+    def _check_connection(self, request: HandleRequest) -> None:
+        """Raise Problem 403 when this connection must not carry a password."""
+        reason = refusal_of_plain_http(
+            is_tls=is_tls(request.http),
+            peer_host=peer_host(request.http),
+            rule=self.plain_http_credentials,
+        )
+        if reason is not None:
+            self.metrics.authenticated(SCHEME, "refused")
+            raise Problem(ResponseCode.AUTHENTICATION_NEEDED, reason, status=403, handle=request.handle)
+
+
+def _read(
+    request: HandleRequest,
+    code: ResponseCode,
+    values: Iterable[HandleValue] | None,
+    message: str = "",
+) -> web.Response:
+    body = record_to_json(code, request.handle, values=values, message=message)
+    return json_response(body, status=http_status(code), pretty=request.pretty)
+
+
+def _made_something(operation: OpCode, result: Result) -> bool:
+    """Tell whether a write made something new (201) instead of changing what was there (200)."""
+    match result:
+        case Created():
+            return True
+        case Replaced(overwritten=overwritten):
+            return operation is OpCode.ADD_VALUE and not overwritten
+        case _:
+            return False

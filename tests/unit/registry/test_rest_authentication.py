@@ -1,0 +1,126 @@
+from base64 import b64encode
+
+import pytest
+
+from registry.rest.authentication import (
+    MAX_CREDENTIAL_OCTETS,
+    CredentialsUnreadable,
+    PlainHttpRule,
+    is_loopback,
+    parse_authorization,
+    refusal_of_plain_http,
+)
+
+
+def basic(text: str | bytes) -> str:
+    octets = text.encode() if isinstance(text, str) else text
+    return "Basic " + b64encode(octets).decode()
+
+
+def test_the_published_example_is_read() -> None:
+    credentials = parse_authorization("Basic MzAxJTNBMjAuNTAwLjk5OS9BRE1JTjpzZWNyZXQ=")  # vector V35
+
+    assert (credentials.index, credentials.handle.octets, credentials.secret) == (
+        301,
+        b"20.500.999/ADMIN",
+        b"secret",
+    )
+
+
+def test_any_extent_of_percent_encoding_is_read() -> None:
+    credentials = parse_authorization(basic("300%3A88.1%2F%41dmin%3Ax:top:secret"))
+
+    assert credentials.handle.octets == b"88.1/Admin:x"
+    assert credentials.secret == b"top:secret"
+
+
+def test_a_user_name_that_is_not_encoded_at_all_is_cut_at_the_last_colon() -> None:
+    credentials = parse_authorization(basic("300:88.1/ADMIN:secret"))
+
+    assert (credentials.index, credentials.handle.octets, credentials.secret) == (
+        300,
+        b"88.1/ADMIN",
+        b"secret",
+    )
+
+
+def test_index_zero_stands_for_any_value() -> None:
+    assert parse_authorization(basic("0%3A88.1/ADMIN:s")).index == 0
+
+
+def test_an_empty_password_and_odd_octets_are_read_as_they_are() -> None:
+    assert parse_authorization(basic("300%3A88.1/ADMIN:")).secret == b""
+    assert parse_authorization(basic(b"300%3A88.1/\xff:\x00\xfe")).secret == b"\x00\xfe"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Basic",
+        "Basic !!!!",
+        "Basic é",
+        "Bearer abc",
+        'Handle clientCert="true"',
+        basic(""),
+        basic("nocolon"),
+        basic("300:secret"),
+        basic("300"),
+        basic("88.1/ADMIN:secret"),
+        basic("abc%3A88.1/ADMIN:secret"),
+        basic("300%3A:secret"),
+        basic("99999999999%3A88.1/ADMIN:secret"),
+        basic("4294967295%3A88.1/ADMIN:secret"),
+        basic("300%3A88.1%zzADMIN:secret"),
+        basic("300%3A88.1/" + "x" * 3_000 + ":secret"),
+        basic("x" * MAX_CREDENTIAL_OCTETS),
+    ],
+)
+def test_a_header_that_names_nobody_is_unreadable_and_never_repeated(header: str) -> None:
+    with pytest.raises(CredentialsUnreadable) as caught:
+        parse_authorization(header)
+
+    assert "secret" not in str(caught.value)
+    assert len(str(caught.value)) < 120
+
+
+def test_a_secret_is_not_shown() -> None:
+    assert "hunter2" not in repr(parse_authorization(basic("300%3A88.1/ADMIN:hunter2")))
+
+
+@pytest.mark.parametrize(
+    ("is_tls", "peer_host", "rule", "accepted"),
+    [
+        (True, "192.0.2.1", "refuse", True),
+        (False, "127.0.0.1", "refuse", False),
+        (False, "127.0.0.1", "loopback", True),
+        (False, "::1", "loopback", True),
+        (False, "192.0.2.1", "loopback", False),
+    ],
+)
+def test_a_password_travels_over_tls_or_within_the_host(
+    is_tls: bool, peer_host: str, rule: PlainHttpRule, accepted: bool
+) -> None:
+    reason = refusal_of_plain_http(is_tls=is_tls, peer_host=peer_host, rule=rule)
+
+    assert (reason is None) is accepted
+    if reason is not None:
+        assert "plain HTTP" in reason
+        assert "https://" in reason
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::1%lo", True),
+        ("192.0.2.1", False),
+        ("::ffff:192.0.2.1", False),
+        ("localhost", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_recognised_in_every_spelling(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
