@@ -3,7 +3,7 @@
 Requests come in batches, results come back in the order of the batch: one result per item.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from protocol.codes import ResponseCode
@@ -118,7 +118,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referred:
-    """Ask there: SERVICE_REFERRAL (302) or PREFIX_REFERRAL (303) with the public site values; the handle stays empty."""
+    """Ask there: SERVICE_REFERRAL (302) or PREFIX_REFERRAL (303) with public site values, no service handle."""
 
     handle: Handle
     code: ResponseCode
@@ -127,11 +127,3 @@ class Referred:
 
 
 Answer = Found | Denied | Referred
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which values are asked for; both empty means all (PROTOCOL §2.4)."""
-
-    indexes: tuple[int, ...] = field(default=())
-    types: tuple[str, ...] = field(default=())

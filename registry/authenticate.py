@@ -1,0 +1,100 @@
+"""Authentication: is a claimed identity who it says, and which groups is it in? From records stored here only.
+
+A secret is compared with the HS_SECKEY value that the identity names. Groups (HS_VLIST) are searched breadth-first,
+each list once (PROTOCOL §5.4). Keys and groups of other nodes are not looked up.
+"""
+
+import hashlib
+import hmac
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
+
+from protocol.errors import WireError
+from protocol.handle import Handle
+from protocol.value import ValueReference
+from protocol.valuetypes import ValueReferences
+from registry.outcomes import Identity
+from registry.permission import Grant, Reference, names, reference_of
+from registry.record import HS_SECKEY, Values, data_of, permissions_of, type_of, values_of_type
+
+GROUPS_MAX: Final = 256
+"""Lists that are read to find out whether somebody is a member; real groups are two or three deep."""
+HS_VLIST: Final = b"HS_VLIST"
+_PUBLIC_READ: Final = 0x02
+
+RecordReader = Callable[[Handle], Awaitable[Values | None]]
+"""Reads a stored record with its restricted values in the clear; None when it is not stored here."""
+
+
+def check_secret(claimed: Identity, record: Values | None, secret: bytes) -> Identity | None:
+    """The identity whose HS_SECKEY value holds this secret, or None.
+
+    record: the values of the claimed handle; None when it is not stored here, which takes as long as a wrong secret.
+    A claimed index 0 stands for any HS_SECKEY value of the handle. An empty secret and a publicly readable one
+    never match.
+    """
+    offered = hashlib.sha256(
+        secret
+    ).digest()  # equal lengths, so that the comparison tells nothing of the length
+    matched: int | None = None
+    for index, stored in _secrets_of(claimed, record):
+        if hmac.compare_digest(hashlib.sha256(stored).digest(), offered) and stored and matched is None:
+            matched = index
+    return None if matched is None else Identity(index=matched, handle=claimed.handle)
+
+
+def _secrets_of(claimed: Identity, record: Values | None) -> list[tuple[int, bytes]]:
+    keys = [
+        (index, data_of(value))
+        for index, value in (record or {}).items()
+        if type_of(value) == HS_SECKEY
+        and claimed.index in (0, index)
+        and not permissions_of(value) & _PUBLIC_READ
+    ]
+    return keys or [(0, b"")]
+
+
+async def named_by_group(
+    identity: Identity, grants: Sequence[Grant], read: RecordReader
+) -> frozenset[Reference]:
+    """The administrators among grants that are groups of which the identity is a member, directly or nested."""
+    is_named = names(identity)
+    found = set()
+    for reference in {grant.administrator for grant in grants}:
+        if reference[1] and await _is_member(reference, is_named, read):
+            found.add(reference)
+    return frozenset(found)
+
+
+async def _is_member(group: Reference, is_named: Callable[[Reference], bool], read: RecordReader) -> bool:
+    waiting = deque([group])
+    seen = {group}
+    for _ in range(GROUPS_MAX):
+        if not waiting:
+            return False
+        members = await _members(waiting.popleft(), read)
+        if any(is_named(member) for member in members):
+            return True
+        fresh = [member for member in dict.fromkeys(members) if member[1] and member not in seen]
+        seen.update(fresh)
+        waiting.extend(fresh[:GROUPS_MAX])
+    return False
+
+
+async def _members(group: Reference, read: RecordReader) -> list[Reference]:
+    record = await read(Handle(group[0]))
+    value = (record or {}).get(group[1])
+    if value is None:
+        return []
+    return [reference_of(member) for member in _references(values_of_type([value], HS_VLIST))]
+
+
+def _references(lists: Iterable[bytes]) -> list[ValueReference]:
+    references: list[ValueReference] = []
+    for value in lists:
+        try:
+            references += ValueReferences.decode(data_of(value)).members
+        except WireError:
+            continue
+    return references

@@ -1,0 +1,130 @@
+"""What every operation works with, and the questions that all of them ask: keys, rights, groups, announcements."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from protocol.codes import ResponseCode
+from protocol.generations import Generations
+from protocol.handle import Handle
+from protocol.value import ValueList
+from registry.authenticate import named_by_group
+from registry.authority import BelowHome, Homed, Place, locate
+from registry.outcomes import Actor, Operator
+from registry.permission import Grant, Need, grants_in, is_granted, names
+from registry.prefixes import Prefixes, PrefixTable, authorising_prefix
+from registry.record import Refusal, Values, parse_stored
+from registry.seal import Sealer
+from registry.store import Store
+from registry.writing import Row
+
+DELEGATION_TYPES = ("HS_SITE.PREFIX", "HS_NA_DELEGATE", "HS_SERV.PREFIX")
+"""Values that say who holds the prefix records below. Source: PROTOCOL §1.5."""
+SERVICE_TYPES = ("HS_SITE", "HS_SITE.6", "HS_SERV")
+"""Values that say who holds the handles of a prefix. Source: PROTOCOL §1.4."""
+
+RowReader = Callable[[Sequence[bytes]], Awaitable[dict[bytes, Row]]]
+"""Reads rows, on a connection of its own or on that of a transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The parts of one node that its operations share."""
+
+    store: Store
+    prefixes: Prefixes
+    sealer: Sealer
+    generations: Generations
+    wall_clock: Callable[[], float]
+    case_sensitive: bool = False
+
+    def key_of(self, handle: Handle) -> bytes:
+        """The storage key of a handle under this node's case rule."""
+        return handle.fold(case_sensitive=True) if self.case_sensitive else handle.key
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return int(self.wall_clock() * 1_000)
+
+    def values_of(self, row: Row) -> Values:
+        """Every value of a row by index, restricted data in the clear. Raises SealBroken."""
+        values = parse_stored(row.public)
+        if row.restricted_count:
+            opened = self.sealer.open(row.key, row.restricted)
+            values.update((int.from_bytes(value[:4], "big"), value) for value in opened)
+        return values
+
+    async def read_record(self, handle: Handle, read: RowReader | None = None) -> Values | None:
+        """Every value of a handle that is stored here, or None."""
+        key = self.key_of(handle)
+        row = (await (read or self.store.read_many)([key])).get(key)
+        return self.values_of(row) if row is not None and row.stored else None
+
+    async def is_allowed(
+        self, actor: Actor, need: Need, record: Sequence[Grant], prefix: Sequence[Grant], read: RowReader
+    ) -> bool:
+        """Whether the actor has the rights that one alternative needs, directly or as a member of a group."""
+        if isinstance(actor, Operator):
+            return True
+        sides = ((need.record, record), (need.prefix, prefix))
+        is_named = names(actor)
+        if all(is_granted(rights, grants, is_named) for rights, grants in sides):
+            return True
+
+        async def read_record(handle: Handle) -> Values | None:
+            return await self.read_record(handle, read)
+
+        groups = await named_by_group(actor, [*record, *prefix], read_record)
+        if not groups:
+            return False
+        return all(
+            is_granted(rights, grants, lambda reference: is_named(reference) or reference in groups)
+            for rights, grants in sides
+        )
+
+    async def prefix_values(self, handle: Handle, table: PrefixTable, read: RowReader) -> ValueList | None:
+        """The record 0.NA/P that says who may create the handle: our copy, or the record if it is stored here."""
+        prefix = authorising_prefix(handle)
+        copy = table.authorisation(prefix)
+        if copy is not None:
+            return copy
+        record = Handle(b"0.NA/" + prefix).key
+        row = (await read([record])).get(record)
+        return row.public if row is not None and row.stored else None
+
+    async def prefix_grants(self, handle: Handle, table: PrefixTable, read: RowReader) -> tuple[Grant, ...]:
+        """What the handle's prefix grants to whom."""
+        values = await self.prefix_values(handle, table, read)
+        return () if values is None else grants_in(values.slices())
+
+    def announce(self, handles: Iterable[Handle]) -> None:
+        """Let every process of this host know what has changed; after the commit, before the answer."""
+        keys, prefixes = [], []
+        for handle in handles:
+            keys.append(handle.key)
+            if handle.is_prefix_record:
+                prefixes.append(handle.suffix.upper())
+        self.generations.bump(keys, prefixes)
+
+
+def check_place(handle: Handle, place: Place) -> None:
+    """Raises Refusal (301) unless the handle belongs on this node."""
+    if not isinstance(place, Homed | BelowHome):
+        raise Refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, f"this node does not home the prefix of {handle}")
+
+
+def check_homed(handle: Handle, table: PrefixTable) -> Place:
+    """Where the handle stands. Raises Refusal (301) unless it belongs on this node."""
+    place = locate(handle, table.homed)
+    check_place(handle, place)
+    return place
+
+
+def delegating(rows: dict[bytes, Row], records: Iterable[Handle]) -> ValueList | None:
+    """The public delegation values of the first of these prefix records that delegates, or None."""
+    for record in records:
+        row = rows.get(record.key)
+        if row is not None and row.stored:
+            values = row.public.select(types=DELEGATION_TYPES)
+            if values.count:
+                return values
+    return None

@@ -1,0 +1,317 @@
+"""Creating records, and replacing whole ones: batches, from a single registration to an import.
+
+A batch looks up what exists, inserts the rest, and touches rows that exist only where it must: a record that is there
+alike is left alone without a lock, so that repeating an interrupted import writes nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from protocol.codes import ResponseCode
+from protocol.errors import InvalidHandle
+from protocol.handle import ROOT_PREFIX_OCTETS, Handle
+from protocol.value import ValueList
+from protocol.valuetypes import AdminPermission
+from registry.authority import BelowHome
+from registry.context import Context, RowReader, check_homed, delegating
+from registry.outcomes import (
+    BATCH_ITEMS_MAX,
+    OPERATOR,
+    Actor,
+    Created,
+    Creation,
+    Rejected,
+    Replaced,
+    Result,
+    Unchanged,
+)
+from registry.permission import Grant, Need, difference, grants_in, needs_to_replace, right_to_create
+from registry.prefixes import PrefixTable
+from registry.record import (
+    HS_ADMIN,
+    Parts,
+    Refusal,
+    Values,
+    check_total,
+    keep_timestamps,
+    same_record,
+    split,
+    stamp_octets,
+    take_in,
+    values_of_type,
+)
+from registry.rows import changed_row, log_entry, renew_authorisations, rounds
+from registry.writing import Action, LogEntry, NewRow, Row, Writing
+
+INHERITED_INDEX_MIN = 100
+"""Where administrators stand by custom; inherited ones take the first free indexes from here on."""
+_READ_RIGHT = Need(AdminPermission.READ_VALUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What holds for every new record below one prefix."""
+
+    refusal: Refusal | None
+    grants: tuple[Grant, ...] = ()
+    may_create: bool = False
+    administrators: tuple[bytes, ...] = ()
+    """The prefix's HS_ADMIN values."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """One record on its way into the database."""
+
+    position: int
+    handle: Handle
+    key: bytes
+    gate: Gate
+    values: Values
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction works on, and what came of it."""
+
+    by: Actor
+    replace: bool
+    now_ms: int
+    results: list[Result | None]
+    log: list[LogEntry]
+    written: list[Handle]
+
+    def reject(self, draft: Draft, code: ResponseCode, message: str) -> None:
+        """Note that nothing is written for this item."""
+        self.results[draft.position] = Rejected(draft.handle, code, message)
+
+
+class Creations:
+    """Creation at one node."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def create(
+        self, items: Sequence[Creation], *, by: Actor, replace: bool, inherit_admin: bool
+    ) -> list[Result]:
+        """Create or replace records; see Operations.create."""
+        if len(items) > BATCH_ITEMS_MAX:
+            raise ValueError(f"{len(items)} items in a batch; at most {BATCH_ITEMS_MAX}")
+        results: list[Result | None] = [None] * len(items)
+        for positions in rounds([self._context.key_of(item.handle) for item in items]):
+            batch = Batch(by, replace, self._context.now_ms(), results, [], [])
+            drafts = await self._drafts(items, positions, batch, inherit_admin=inherit_admin)
+            if drafts:
+                await self._write(drafts, batch)
+        done = [result for result in results if result is not None]
+        assert len(done) == len(items)
+        return done
+
+    async def _drafts(
+        self, items: Sequence[Creation], positions: Iterable[int], batch: Batch, *, inherit_admin: bool
+    ) -> list[Draft]:
+        table = await self._context.prefixes.table()
+        timestamp = stamp_octets(batch.now_ms / 1_000)
+        gates: dict[bytes, Gate] = {}
+        drafts = []
+        for position in positions:
+            item = items[position]
+            key = self._context.key_of(item.handle)
+            prefix = key[: key.index(b"/")]
+            gate_key = key if prefix == ROOT_PREFIX_OCTETS else prefix
+            gate = gates.get(gate_key)
+            if gate is None:
+                gate = gates[gate_key] = await self._gate(item.handle, table, batch.by)
+            try:
+                values = _take_in(item, gate, timestamp, inherit_admin=inherit_admin)
+            except Refusal as refusal:
+                batch.results[position] = Rejected(item.handle, refusal.code, refusal.message)
+                continue
+            drafts.append(Draft(position, item.handle, key, gate, values))
+        return drafts
+
+    async def _gate(self, handle: Handle, table: PrefixTable, by: Actor) -> Gate:
+        read = self._context.store.read_many
+        try:
+            await self._check_place(handle, table, read)
+        except Refusal as refusal:
+            return Gate(refusal)
+        values = await self._context.prefix_values(handle, table, read)
+        administrators = values_of_type([] if values is None else values.slices(), HS_ADMIN)
+        grants = grants_in(administrators)
+        need = Need(prefix=right_to_create(handle))
+        may_create = await self._context.is_allowed(by, need, (), grants, read)
+        return Gate(None, grants, may_create, tuple(administrators))
+
+    async def _check_place(self, handle: Handle, table: PrefixTable, read: RowReader) -> None:
+        place = check_homed(handle, table)
+        if not handle.is_prefix_record:
+            return
+        try:
+            subject = handle.subject
+        except InvalidHandle as error:
+            raise Refusal(ResponseCode.INVALID_HANDLE, str(error)) from None
+        if isinstance(place, BelowHome) and place.between:
+            rows = await read([record.key for record in place.between])
+            if delegating(rows, place.between) is not None:
+                message = (
+                    f"the prefixes above {subject} are delegated to another node; create its record there"
+                )
+                raise Refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, message)
+
+    async def _write(self, drafts: Sequence[Draft], batch: Batch) -> None:
+        async with self._context.store.writing() as writing:
+            rows = await writing.find([draft.key for draft in drafts])
+            fresh = list(_permitted((draft for draft in drafts if draft.key not in rows), batch))
+            inserted = (
+                await writing.insert([self._new_row(draft, batch) for draft in fresh]) if fresh else set()
+            )
+            for draft in fresh:
+                if draft.key in inserted:
+                    _note_created(draft, 1, batch)
+            contested = [draft for draft in drafts if batch.results[draft.position] is None]
+            await self._write_existing(writing, contested, rows, batch)
+            await writing.log(batch.log)
+            await renew_authorisations(self._context, writing, batch.written)
+        self._context.announce(batch.written)
+
+    def _new_row(self, draft: Draft, batch: Batch) -> NewRow:
+        parts = split(draft.values)
+        sealed = self._seal(draft.key, parts)
+        prefix = draft.key[: draft.key.index(b"/")]
+        public = parts.public
+        return (
+            draft.key,
+            draft.handle.resolved.octets,
+            prefix,
+            public.octets,
+            public.count,
+            sealed.octets if sealed.count else None,
+            sealed.count,
+            1,
+            batch.now_ms,
+        )
+
+    def _seal(self, key: bytes, parts: Parts) -> ValueList:
+        return self._context.sealer.seal(key, parts.restricted) if parts.restricted else ValueList(b"", 0)
+
+    async def _write_existing(
+        self, writing: Writing, drafts: Sequence[Draft], rows: dict[bytes, Row], batch: Batch
+    ) -> None:
+        """Settle what can be settled by looking; lock the rows that may have to change, and look again."""
+        to_lock = []
+        for draft in drafts:
+            row = rows.get(draft.key)
+            if row is None or not row.stored or not await self._settle(writing, draft, row, batch):
+                to_lock.append(draft)
+        if not to_lock:
+            return
+        locked = await writing.lock(draft.key for draft in to_lock)
+        changed = []
+        for draft in to_lock:
+            row = locked[draft.key]
+            new = await self._rewrite(writing, draft, row, batch)
+            if new is not None:
+                changed.append(new)
+        if changed:
+            await writing.update(changed)
+
+    async def _settle(self, writing: Writing, draft: Draft, row: Row, batch: Batch) -> bool:
+        """Whether an existing record needs no change: it is alike, or must not be replaced."""
+        old = self._context.values_of(row)
+        if same_record(old, draft.values) and await self._may_compare(writing, row, old, batch.by):
+            batch.results[draft.position] = Unchanged(draft.handle, row.version)
+        elif not batch.replace:
+            batch.reject(draft, ResponseCode.HANDLE_ALREADY_EXISTS, "the handle exists with other values")
+        else:
+            return False
+        return True
+
+    async def _may_compare(self, writing: Writing, row: Row, old: Values, by: Actor) -> bool:
+        """Whether the actor may learn that its values are the stored ones: otherwise secrets could be guessed."""
+        if not row.restricted_count:
+            return True
+        return await self._context.is_allowed(by, _READ_RIGHT, grants_in(old.values()), (), writing.find)
+
+    async def _rewrite(self, writing: Writing, draft: Draft, row: Row, batch: Batch) -> Row | None:
+        """The new contents of a locked row, or None when it stays; the result is noted either way."""
+        if not row.stored:
+            if not draft.gate.may_create:
+                _reject_creation(draft, batch)
+                return None
+            new = changed_row(self._context, row, draft.values, batch.now_ms, name=draft.handle)
+            _note_created(draft, new.version, batch, new.changed_ms)
+            return new
+        if await self._settle(writing, draft, row, batch):
+            return None
+        return await self._replace(writing, draft, row, batch)
+
+    async def _replace(self, writing: Writing, draft: Draft, row: Row, batch: Batch) -> Row | None:
+        old = self._context.values_of(row)
+        change = difference(old, draft.values)
+        grants = grants_in(old.values())
+        for need in needs_to_replace(draft.handle, change):
+            if await self._context.is_allowed(batch.by, need, grants, draft.gate.grants, writing.find):
+                break
+        else:
+            message = "replacing takes rights on the handle that the administrator does not have"
+            batch.reject(draft, ResponseCode.INVALID_ADMINISTRATOR, message)
+            return None
+        values = keep_timestamps(draft.values, old)
+        new = changed_row(self._context, row, values, batch.now_ms)
+        batch.results[draft.position] = Replaced(draft.handle, new.version, overwritten=True)
+        batch.log.append(log_entry(new, Action.UPDATE))
+        batch.written.append(draft.handle)
+        return new
+
+
+def _take_in(item: Creation, gate: Gate, timestamp: bytes, *, inherit_admin: bool) -> Values:
+    """The values of a record that may be stored. Raises Refusal."""
+    if gate.refusal is not None:
+        raise gate.refusal
+    octets = item.handle.octets
+    if not octets.isascii():
+        _check_utf8(octets)
+    intake = take_in(item.values, timestamp)
+    if inherit_admin and not intake.administered and gate.administrators:
+        _inherit(intake.values, gate.administrators, timestamp)
+        check_total(intake.values)
+    return intake.values
+
+
+def _inherit(values: Values, administrators: Iterable[bytes], timestamp: bytes) -> None:
+    index = INHERITED_INDEX_MIN
+    for administrator in administrators:
+        while index in values:
+            index += 1
+        values[index] = index.to_bytes(4, "big") + timestamp + administrator[8:]
+
+
+def _check_utf8(octets: bytes) -> None:
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refusal(ResponseCode.INVALID_HANDLE, "the handle is no valid UTF-8") from None
+
+
+def _permitted(drafts: Iterable[Draft], batch: Batch) -> Iterator[Draft]:
+    for draft in drafts:
+        if draft.gate.may_create:
+            yield draft
+        else:
+            _reject_creation(draft, batch)
+
+
+def _reject_creation(draft: Draft, batch: Batch) -> None:
+    right = right_to_create(draft.handle).name
+    assert batch.by is not OPERATOR
+    message = f"creating takes {right} on the prefix, which {batch.by} does not have"
+    batch.reject(draft, ResponseCode.INVALID_ADMINISTRATOR, message)
+
+
+def _note_created(draft: Draft, version: int, batch: Batch, changed_ms: int | None = None) -> None:
+    batch.results[draft.position] = Created(draft.handle, version)
+    name = draft.handle.resolved.octets
+    batch.log.append((draft.key, name, Action.CREATE, version, changed_ms or batch.now_ms))
+    batch.written.append(draft.handle)

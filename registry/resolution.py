@@ -1,0 +1,123 @@
+"""Reading: answers, denials and referrals from what this node stores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocol.codes import ResponseCode
+from protocol.generations import Stamp
+from protocol.handle import Handle
+from protocol.value import Permission, ValueList
+from protocol.valuetypes import AdminPermission
+from registry.authority import BelowHome, Homed, NotOurs, PerhapsDelegated, locate
+from registry.context import SERVICE_TYPES, Context, delegating
+from registry.outcomes import Actor, Answer, Denied, Found, Operator, Referred
+from registry.permission import Need, grants_in
+from registry.record import permissions_of
+from registry.writing import Row
+
+_READ_RIGHT = Need(record=AdminPermission.READ_VALUE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked, and by whom; see Operations.resolve."""
+
+    handle: Handle
+    indexes: Sequence[int]
+    types: Sequence[str]
+    refer: bool
+    reader: Actor | None
+
+    def denied(self, code: ResponseCode, message: str, stamp: Stamp) -> Denied:
+        """The answer no."""
+        return Denied(handle=self.handle, code=code, message=message, stamp=stamp)
+
+    def not_ours(self, stamp: Stamp) -> Denied:
+        """The answer that another node is to be asked, and we do not know which."""
+        message = f"the prefix {self.handle.prefix} is not homed at this node"
+        return self.denied(ResponseCode.SERVER_NOT_RESPONSIBLE, message, stamp)
+
+    def referred(self, code: ResponseCode, values: ValueList, stamp: Stamp) -> Referred:
+        """The answer that those who are named here know."""
+        return Referred(handle=self.handle, code=code, values=values, stamp=stamp)
+
+
+class Reading:
+    """Resolution at one node."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def resolve(self, query: Query) -> Answer:
+        """Answer a resolution; see Operations.resolve."""
+        table = await self._context.prefixes.table()
+        handle = query.handle
+        stamp = self._context.generations.stamp(handle.key, handle.prefix.key)
+        match locate(handle, table.homed):
+            case Homed():
+                row = await self._context.store.read(self._context.key_of(handle))
+                if row is None or not row.stored:
+                    return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
+                return await self._select(query, row, stamp)
+            case BelowHome(between):
+                return await self._prefix_record(query, between, stamp)
+            case PerhapsDelegated(record):
+                return await self._referral_to_service(query, record, stamp)
+            case NotOurs():
+                return query.not_ours(stamp)
+
+    async def _prefix_record(self, query: Query, between: Sequence[Handle], stamp: Stamp) -> Answer:
+        """A record below a homed prefix: stored, delegated by a record between, or unknown."""
+        for record in between:
+            stamp += self._context.generations.stamp(record.key, record.suffix.upper())
+        keys = [query.handle.key, *(record.key for record in between)]
+        rows = await self._context.store.read_many(keys)
+        row = rows.get(query.handle.key)
+        if row is not None and row.stored:
+            return await self._select(query, row, stamp)
+        delegation = delegating(rows, between) if query.refer else None
+        if delegation is None:
+            return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
+        return query.referred(ResponseCode.PREFIX_REFERRAL, delegation, stamp)
+
+    async def _referral_to_service(self, query: Query, record: Handle, stamp: Stamp) -> Answer:
+        row = await self._context.store.read(record.key) if query.refer else None
+        if row is None or not row.stored:
+            return query.not_ours(stamp)
+        service = row.public.select(types=SERVICE_TYPES)
+        return (
+            query.referred(ResponseCode.SERVICE_REFERRAL, service, stamp)
+            if service.count
+            else query.not_ours(stamp)
+        )
+
+    async def _select(self, query: Query, row: Row, stamp: Stamp) -> Answer:
+        values = row.public.select(query.indexes, query.types)
+        if query.reader is not None and row.restricted_count:
+            sealed = row.restricted.select(query.indexes, query.types)
+            if sealed.count:
+                refused = await self._refuse_reader(query, query.reader, row, stamp)
+                return refused or self._with_restricted(query, row, values, sealed, stamp)
+        if not values.count:
+            return query.denied(ResponseCode.VALUES_NOT_FOUND, "", stamp)
+        return Found(handle=query.handle, values=values, stamp=stamp)
+
+    async def _refuse_reader(self, query: Query, reader: Actor, row: Row, stamp: Stamp) -> Denied | None:
+        context = self._context
+        grants = grants_in(context.values_of(row).values())
+        if await context.is_allowed(reader, _READ_RIGHT, grants, (), context.store.read_many):
+            return None
+        message = "reading restricted values takes READ_VALUE on the handle"
+        return query.denied(ResponseCode.INVALID_ADMINISTRATOR, message, stamp)
+
+    def _with_restricted(
+        self, query: Query, row: Row, public: ValueList, sealed: ValueList, stamp: Stamp
+    ) -> Answer:
+        opened = self._context.sealer.open(row.key, sealed)
+        everything = isinstance(query.reader, Operator)
+        readable = [value for value in opened if everything or permissions_of(value) & Permission.ADMIN_READ]
+        if not readable and not public.count:
+            return query.denied(ResponseCode.ACCESS_DENIED, "the values may be read by nobody", stamp)
+        octets = public.octets + b"".join(readable)
+        values = ValueList(octets, public.count + len(readable)).sorted()
+        return Found(handle=query.handle, values=values, stamp=stamp)

@@ -1,0 +1,70 @@
+"""Rows as writers need them: the next state of a row, its line in the log, and batches without a key twice."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from protocol.handle import Handle
+from protocol.value import ValueList
+from registry.context import Context
+from registry.record import Values, split
+from registry.writing import Action, LogEntry, Row, State, Writing
+
+
+def changed_row(
+    context: Context, row: Row, values: Values | None, now_ms: int, *, name: Handle | None = None
+) -> Row:
+    """The next state of a row.
+
+    values: the whole record, restricted data in the clear; None deletes it.
+    name: the spelling of a handle that is created again.
+    The time never goes back, whatever the clock does: replicas compare it (PROTOCOL §9.6).
+    """
+    parts = split(values or {})
+    sealed = context.sealer.seal(row.key, parts.restricted)
+    return Row(
+        row.key,
+        name.resolved.octets if name else row.name,
+        parts.public.octets,
+        parts.public.count,
+        sealed.octets if sealed.count else None,
+        sealed.count,
+        State.DELETED if values is None else State.STORED,
+        row.version + 1,
+        max(now_ms, row.changed_ms + 1),
+    )
+
+
+def log_entry(row: Row, action: Action) -> LogEntry:
+    """The line of the log for a row that this transaction writes."""
+    return (row.key, row.name, action, row.version, row.changed_ms)
+
+
+def rounds(keys: Sequence[bytes]) -> Iterator[Sequence[int]]:
+    """Positions of a batch, parted so that no round holds a key twice and later ones come in later rounds."""
+    if len(set(keys)) == len(keys):
+        yield range(len(keys))
+        return
+    seen: dict[bytes, int] = {}
+    parted: list[list[int]] = []
+    for position, key in enumerate(keys):
+        number = seen.get(key, 0)
+        seen[key] = number + 1
+        if number == len(parted):
+            parted.append([])
+        parted[number].append(position)
+    yield from parted
+
+
+async def renew_authorisations(context: Context, writing: Writing, handles: Iterable[Handle]) -> None:
+    """Where a prefix record is written whose prefix is homed on this very node, renew our copy with it."""
+    records = [handle for handle in handles if handle.is_prefix_record]
+    if not records:
+        return
+    table = await context.prefixes.table()
+    copied = [record for record in records if record.suffix.upper() in table.rows]
+    rows = await writing.find([record.key for record in copied]) if copied else {}
+    for record in copied:
+        row = rows[record.key]
+        if row.stored:
+            await writing.put_authorisation(
+                record.suffix.upper(), ValueList(row.public_values, row.public_count)
+            )

@@ -1,0 +1,183 @@
+"""Store: all SQL about handles and prefixes; one method per question.
+
+Reads take a connection for one statement. Writes happen inside `Store.writing()`: one transaction, committed when its
+block ends; only then may anything be acknowledged. Every outage of the database becomes StoreUnavailable.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from protocol.errors import StoreUnavailable
+from protocol.value import ValueList
+from registry.database import check_connection
+from registry.writing import Row, Writing, rows_by_key
+
+ACQUIRE_WAIT_S: Final = 5.0
+"""How long a request waits for a connection: longer, and its client has given up."""
+STATEMENT_WAIT_S: Final = 60.0
+"""How long one statement may take before the database counts as gone; a batch of 10,000 rows takes under a second."""
+SESSION_SETTINGS: Final = {"enable_seqscan": "off", "jit": "off"}
+"""Every question is asked by key, but a plan made while a table is empty would read it all, and stay cached."""
+
+_OUTAGES: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.PostgresSystemError,
+)
+_READ: Final = """
+    SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
+    FROM handles WHERE key = $1"""
+_READ_MANY: Final = """
+    SELECT h.* FROM unnest($1::bytea[]) AS asked (key) CROSS JOIN LATERAL (
+        SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
+        FROM handles WHERE key = asked.key OFFSET 0) AS h"""
+
+Connection = PoolConnectionProxy[asyncpg.Record]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixRow:
+    """A prefix that the node homes, or whose authorisation record it was given."""
+
+    key: bytes
+    name: bytes
+    homed: bool
+    authorisation: ValueList
+    """Copy of the public values of 0.NA/<prefix>; for authorisation only, never answered."""
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """Turn what asyncpg raises for a database that is gone, full or stopping into StoreUnavailable."""
+    try:
+        yield
+    except _OUTAGES as error:
+        reason = str(error) or type(error).__name__
+        raise StoreUnavailable(f"the database does not answer: {reason}") from error
+
+
+class Store:
+    """The database of one node, behind a pool of connections."""
+
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", on_wait: Callable[[float], None] | None = None
+    ) -> None:
+        self._pool = pool
+        self._on_wait = on_wait
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        connections_min: int = 1,
+        connections_max: int = 10,
+        unsafe: bool = False,
+        on_wait: Callable[[float], None] | None = None,
+    ) -> Self:
+        """Connect to Postgres 15-18.
+
+        unsafe: accept a server that may lose acknowledged writes; otherwise every new connection is checked.
+        on_wait: told how many seconds each request waited for a connection.
+        Raises StoreUnavailable, or SettingsError for a database that we refuse.
+        """
+
+        async def prepare(connection: "asyncpg.Connection[asyncpg.Record] | Connection") -> None:
+            await check_connection(connection, unsafe=unsafe)
+
+        with outages():
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=min(connections_min, connections_max),
+                max_size=connections_max,
+                init=prepare,
+                reset=_leave_as_is,
+                command_timeout=STATEMENT_WAIT_S,
+                timeout=ACQUIRE_WAIT_S,
+                server_settings={"application_name": "handlegrid", **SESSION_SETTINGS},
+            )
+        return cls(pool, on_wait)
+
+    async def close(self) -> None:
+        """Close every connection, after what is running has ended; at once when the database hangs."""
+        try:
+            await self._pool.close()
+        except _OUTAGES:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for a few statements. Raises StoreUnavailable, also for what happens in the block."""
+        with outages():
+            started_s = time.monotonic()
+            async with self._pool.acquire(timeout=ACQUIRE_WAIT_S) as connection:
+                if self._on_wait:
+                    self._on_wait(time.monotonic() - started_s)
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Writing]:
+        """One transaction; committed when the block ends, rolled back when it raises.
+
+        Raises StoreUnavailable when the database does not confirm the commit: it may or may not have happened.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield Writing(connection)
+
+    async def ping(self) -> None:
+        """Ask the database for nothing. Raises StoreUnavailable."""
+        async with self.connection() as connection:
+            await connection.execute("SELECT")
+
+    async def read(self, key: bytes) -> Row | None:
+        """The row of a handle, deleted or not; None when there never was one."""
+        async with self.connection() as connection:
+            record = await connection.fetchrow(_READ, key)
+        return None if record is None else Row(*record)
+
+    async def read_many(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """The rows of those handles that have one."""
+        async with self.connection() as connection:
+            return rows_by_key(await connection.fetch(_READ_MANY, keys))
+
+    async def prefixes(self) -> list[PrefixRow]:
+        """Every prefix that the node homes or holds an authorisation copy for."""
+        query = "SELECT prefix, name, homed, authorisation_values, authorisation_count FROM prefixes"
+        async with self.connection() as connection:
+            return [_prefix_row(record) for record in await connection.fetch(query)]
+
+    async def fact(self, name: str) -> bytes | None:
+        """A small fact of the node, or None."""
+        async with self.connection() as connection:
+            value: Any = await connection.fetchval("SELECT value FROM node WHERE name = $1", name)
+        return value if isinstance(value, bytes) else None
+
+    async def put_fact(self, name: str, value: bytes) -> None:
+        """Store a small fact of the node."""
+        query = "INSERT INTO node VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        async with self.connection() as connection:
+            await connection.execute(query, name, value)
+
+
+async def _leave_as_is(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Spare the round trip that would reset a session: we never change one outside a transaction."""
+
+
+def _prefix_row(record: Iterable[Any]) -> PrefixRow:
+    key, name, homed, octets, count = record
+    return PrefixRow(key=key, name=name, homed=homed, authorisation=ValueList(octets, count))
