@@ -55,3 +55,26 @@ CREATE TABLE node (
     name  text  NOT NULL PRIMARY KEY,
     value bytea NOT NULL
 );
+
+-- What a node counts per day, from the first day on, since it cannot be rebuilt. Counts are added up,
+-- the largest peak and the extreme latencies are kept.
+CREATE TABLE daily_statistics (
+    day           date    NOT NULL PRIMARY KEY,
+    resolutions   bigint  NOT NULL DEFAULT 0,
+    successes     bigint  NOT NULL DEFAULT 0,
+    denials       bigint  NOT NULL DEFAULT 0,
+    failures      bigint  NOT NULL DEFAULT 0,
+    registrations bigint  NOT NULL DEFAULT 0,
+    peak_per_s    integer NOT NULL DEFAULT 0,
+    peak_at       timestamptz,
+    latency_min_s double precision,
+    latency_max_s double precision,
+    latency_sum_s double precision NOT NULL DEFAULT 0
+);
+
+CREATE TABLE daily_sources (
+    day         date   NOT NULL,
+    source      text   NOT NULL, -- a network such as 192.0.2.0/24, or "other" beyond the bound
+    resolutions bigint NOT NULL,
+    PRIMARY KEY (day, source)
+);
