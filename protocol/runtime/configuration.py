@@ -16,8 +16,11 @@ import msgspec
 from msgspec import Meta
 
 from protocol.errors import SettingsError
+from protocol.runtime.listen_settings import ListenSettings
 
 ENVIRONMENT_PREFIX: Final = "HANDLEGRID"
+__all__ = ["SECRET", "ListenSettings", "SecretText", "hide_passwords", "load_settings", "show"]
+
 TABLES: Final = ("registry", "resolver")
 SECRET: Final = Meta(extra={"secret": True})
 SecretText = Annotated[str, SECRET]

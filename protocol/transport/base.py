@@ -67,6 +67,7 @@ class TransportObserver(Protocol):
         response_octets: bytes,
         outcome: str,
         elapsed_s: float,
+        /,
         *,
         host: str,
     ) -> None:
@@ -76,10 +77,10 @@ class TransportObserver(Protocol):
         first octet read. host: the client's address; source_network() of it is what may be counted.
         """
 
-    def limit_reached(self, name: Limit) -> None:
+    def limit_reached(self, name: Limit, /) -> None:
         """A request, connection or datagram met a named limit."""
 
-    def undecodable(self, transport: TransportName) -> None:
+    def undecodable(self, transport: TransportName, /) -> None:
         """Octets that are no request were dropped or refused."""
 
 
