@@ -1,0 +1,79 @@
+"""The `handlegrid` command: finds the subcommand, and turns what went wrong into one message and an exit code.
+
+Exit codes: 0 done, 1 denied by the authority that was asked, 2 usage or settings, 3 no answer.
+"""
+
+import sys
+from importlib import import_module, metadata
+from typing import Final, NoReturn
+
+import click
+
+from deploy.commands.failure import exit_code, explain
+
+COMMANDS: Final = {
+    "up": "deploy.commands.local:up",
+    "down": "deploy.commands.local:down",
+    "status": "deploy.commands.local:status",
+    "resolve": "deploy.commands.resolve:resolve",
+    "import": "deploy.commands.records:import_",
+    "prefix": "deploy.commands.prefix:prefix",
+    "node": "deploy.commands.daemons:node",
+    "resolver": "deploy.commands.daemons:resolver",
+    "config": "deploy.commands.config:config",
+}
+"""Where each subcommand is; only the one that is called is imported, since some take a second to load."""
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of their use, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one subcommand; None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command), cmd_name
+        return command
+
+
+def version() -> str:
+    """The version of this installation."""
+    try:
+        return metadata.version("handlegrid")
+    except metadata.PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), prog_name="handlegrid", message="%(prog)s %(version)s")
+def handlegrid() -> None:
+    """Identifier resolution on the Handle System's protocol: run nodes, register, import, resolve."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    try:
+        code = handlegrid.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        click.echo(f"handlegrid: {message}", err=True)
+        sys.exit(exit_code(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What a failed command tells the person: which errors are expected, their text, and their exit code."""
+
+import errno
+from enum import IntEnum
+
+from deploy.local.ports import NoFreePort
+from deploy.local.processes import LocalError
+from protocol.errors import HandleError, InvalidHandle, SettingsError, StoreUnavailable
+
+
+class ExitCode(IntEnum):
+    """How a command ends; scripts rely on the numbers."""
+
+    DONE = 0
+    DENIED = 1
+    """The authority that was asked said no."""
+    USAGE = 2
+    """The command line or a settings file is wrong: trying again does not help."""
+    NO_ANSWER = 3
+    """Something that is needed does not answer: trying again may help."""
+
+
+def explain(error: Exception) -> str | None:
+    """The message for a person; None for what is a bug and needs its traceback."""
+    match error:
+        case SettingsError():
+            return "the settings are not usable:\n" + "\n".join(f"  {fault}" for fault in error.faults)
+        case StoreUnavailable():
+            return f"{error}\nIs the database running? On one machine `handlegrid up` starts it."
+        case HandleError() | LocalError() | NoFreePort():
+            return str(error)
+        case OSError() if error.errno == errno.EADDRINUSE:
+            return f"{_without_number(error)}; another program listens there, so choose another port"
+        case OSError() if error.errno == errno.EACCES and error.filename is None:
+            return f"{_without_number(error)}; ports below 1024 need a privilege, so choose another port"
+        case OSError() if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        case _:
+            return None
+
+
+def exit_code(error: Exception) -> ExitCode:
+    """The exit code that goes with the message."""
+    match error:
+        case SettingsError() | InvalidHandle():
+            return ExitCode.USAGE
+        case OSError() if error.filename is not None and not isinstance(error, ConnectionError):
+            return ExitCode.USAGE
+        case _:
+            return ExitCode.NO_ANSWER
+
+
+def _without_number(error: OSError) -> str:
+    return str(error).removeprefix(f"[Errno {error.errno}] ")
