@@ -1,8 +1,47 @@
 """RecursiveNode: every object of one recursive node, wired together on the running event loop."""
 
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_network
+from typing import Any, Final
 
-from resolver.settings import ResolverSettings
+from aiohttp import web
+
+from protocol.client.client import HandleClient
+from protocol.client.selection import Opening
+from protocol.errors import SettingsError
+from protocol.handle import Prefix
+from protocol.runtime.admin import Check, start_admin
+from protocol.runtime.day_counters import DayCounters
+from protocol.runtime.lifecycle import measure_lag, repeat
+from protocol.runtime.listeners import Listeners, open_listeners
+from protocol.site import Site
+from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.exchanger import Exchanger
+from protocol.transport.http import HttpListener
+from protocol.transport.sockets import is_address_available
+from protocol.transport.tcp import TcpListener
+from protocol.transport.udp import UdpListener
+from resolver.bootstrap import Root
+from resolver.cache.memory import MemoryCache
+from resolver.cache.policy import Lifetimes
+from resolver.cache.redis import RedisTier
+from resolver.cache.tiered import Memory, TieredCache
+from resolver.forwarding import ForwardClient, Forwarding
+from resolver.http_api import HttpApi
+from resolver.metrics import Metrics
+from resolver.observer import Observer
+from resolver.pages import Pages
+from resolver.recursor import Bounds, Recursor, system_clocks
+from resolver.settings import EVERYTHING, WILDCARDS, ResolverSettings
+from resolver.site import own_site
+from resolver.statistics import StatisticsStore
+from resolver.wire_server import WireServer
+
+DISTRIBUTION: Final = "handlegrid"
 
 Endpoint = tuple[str, int]
 
@@ -23,19 +62,255 @@ class RecursiveNode:
     def __init__(self, settings: ResolverSettings) -> None:
         """Prepare a node; nothing is opened yet."""
         self.settings = settings
+        self._closers = AsyncExitStack()
+        self._addresses: ResolverAddresses | None = None
+        self._site: Site | None = None
+        self._stopping = asyncio.Event()
 
     @property
     def addresses(self) -> ResolverAddresses:
         """Where the node listens; only between start() and stop()."""
-        raise NotImplementedError
+        assert self._addresses is not None, "the node is not started"
+        return self._addresses
+
+    @property
+    def site(self) -> Site:
+        """The node's own site record; only between start() and stop()."""
+        assert self._site is not None, "the node is not started"
+        return self._site
 
     async def start(self) -> None:
         """Load the root bundle and open every listener.
 
         Raises SettingsError that says what to change; nothing stays open then.
         """
-        raise NotImplementedError
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Stop accepting, let requests in progress end, write the counters. Safe to repeat."""
-        raise NotImplementedError
+        self._stopping.set()
+        await self._closers.aclose()
+        self._addresses = self._site = None
+
+    async def _start(self) -> None:
+        settings = self.settings
+        _refuse_own_addresses(settings)
+        self._stopping.clear()
+        root = Root(settings.root_site_file)
+        metrics = Metrics(version=_version(), loop=_loop_name())
+        counters = DayCounters(sources_max=settings.statistics_sources_max)
+        observer = Observer(metrics, counters)
+        admin = await self._open_admin(metrics)
+        self._store_statistics(metrics, counters)
+        cache = self._cache(metrics, observer)
+        recursor = self._recursor(root, cache, observer)
+        listeners = await self._listen(recursor, observer)
+        self._own_task(measure_lag(metrics.event_loop_lag.set))
+        self._addresses = _addresses(listeners, admin)
+        self._site = self._own_site(self._addresses)
+
+    async def _open_admin(self, metrics: Metrics) -> HttpListener | None:
+        if not self.settings.admin_port:
+            return None
+        check = Check(name="listeners", probe=self._unready)
+        admin = await start_admin(
+            self.settings.admin_address, self.settings.admin_port, metrics.registry, [check]
+        )
+        self._closers.push_async_callback(admin.close)
+        return admin
+
+    async def _unready(self) -> str | None:
+        if self._stopping.is_set():
+            return "the node is stopping"
+        return None if self._addresses is not None else "the listeners are not open yet"
+
+    def _store_statistics(self, metrics: Metrics, counters: DayCounters) -> None:
+        """Write the day's counters now and then; without a database, drop them, so that they stay bounded."""
+        settings = self.settings
+        dsn = settings.statistics_dsn()
+        if not dsn:
+            self._own_task(_drop(counters, settings.statistics_interval_s))
+            return
+        store = StatisticsStore(
+            dsn,
+            node=settings.name,
+            counters=counters,
+            metrics=metrics,
+            sources_max=settings.statistics_sources_max,
+        )
+        self._closers.push_async_callback(store.close)
+        self._closers.push_async_callback(store.flush)
+        self._own_task(repeat(store.flush, settings.statistics_interval_s, self._stopping))
+
+    def _cache(self, metrics: Metrics, observer: Observer) -> TieredCache:
+        settings = self.settings
+        memory = Memory(
+            records=MemoryCache(entries_max=settings.value_entries_max, octets_max=settings.value_octets_max),
+            denials=MemoryCache(
+                entries_max=settings.denial_entries_max, octets_max=settings.denial_octets_max
+            ),
+            delegations=MemoryCache(
+                entries_max=settings.delegation_entries_max, octets_max=settings.delegation_octets_max
+            ),
+        )
+        _watch(metrics, "values", memory.records)
+        _watch(metrics, "denials", memory.denials)
+        _watch(metrics, "delegations", memory.delegations)
+        return TieredCache(
+            memory,
+            lifetimes=Lifetimes(ttl_max_s=settings.ttl_max_s, negative_ttl_s=settings.negative_ttl_s),
+            observer=observer,
+            clocks=system_clocks,
+            redis=self._redis(observer),
+            namespace=settings.redis_namespace,
+        )
+
+    def _redis(self, observer: Observer) -> RedisTier | None:
+        settings = self.settings
+        address = settings.redis_address()
+        if not address:
+            return None
+        tier = RedisTier(
+            address,
+            cluster=settings.redis_cluster,
+            timeout_s=settings.redis_timeout_s,
+            requests_max=settings.redis_requests_max,
+            pause_s=settings.redis_pause_s,
+            observer=observer,
+        )
+        tier.start()
+        self._closers.push_async_callback(tier.close)
+        return tier
+
+    def _recursor(self, root: Root, cache: TieredCache, observer: Observer) -> Recursor:
+        settings = self.settings
+        exchanger = Exchanger()
+        self._closers.push_async_callback(exchanger.close)
+        client = HandleClient(
+            lambda: root.service, exchanger, total_s=settings.resolution_time_s, request_digest=True
+        )
+        recursor = Recursor(
+            cache=cache,
+            root=lambda: root.service,
+            upstream=client,
+            forwarder=ForwardClient(Forwarding(settings.forwarding), exchanger, observer=observer),
+            openings=_openings(settings),
+            bounds=Bounds(
+                resolution_time_s=settings.resolution_time_s,
+                recursion_limit=settings.recursion_limit,
+                resolutions_max=settings.resolutions_max,
+                waiters_max=settings.waiters_max,
+            ),
+            observer=observer,
+        )
+        self._closers.push_async_callback(recursor.close)
+        return recursor
+
+    async def _listen(self, recursor: Recursor, observer: Observer) -> Listeners:
+        settings = self.settings
+        wire = WireServer(recursor, lambda: self.site)
+        app = web.Application()
+        pages = Pages(node=settings.name)
+        api = HttpApi(
+            recursor,
+            pages,
+            site=lambda: self.site,
+            node=settings.name,
+            on_answer=observer.http_answered,
+        )
+        api.add_routes(app)
+        octets_max = settings.answer_cache_octets_max
+        answers = AnswerCache(octets_max=octets_max) if octets_max else None
+        listeners = await open_listeners(settings, wire.respond, app, cache=answers, observer=observer)
+        self._closers.push_async_callback(listeners.close)
+        return listeners
+
+    def _own_site(self, addresses: ResolverAddresses) -> Site:
+        settings = self.settings
+        return own_site(
+            addresses=settings.published_addresses(),
+            serial=settings.site_serial,
+            description=settings.description,
+            tcp_port=_port(addresses.tcp),
+            udp_port=_port(addresses.udp),
+            http_port=_port(addresses.http),
+            https=settings.tls_certificate_file is not None,
+        )
+
+    def _own_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._closers.push_async_callback(_end, task)
+
+
+def _watch(metrics: Metrics, name: str, table: MemoryCache[Any]) -> None:
+    metrics.watch_cache(name, lambda: len(table), lambda: table.octets)
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _drop(counters: DayCounters, interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        counters.take_delta()
+
+
+def _openings(settings: ResolverSettings) -> tuple[Opening, ...]:
+    return tuple(
+        Opening(network=ip_network(rule.network), prefix=None if name == EVERYTHING else Prefix.parse(name))
+        for rule in settings.open_networks
+        for name in rule.prefixes
+    )
+
+
+def _refuse_own_addresses(settings: ResolverSettings) -> None:
+    """Raises SettingsError when a forwarding rule names this node itself: every such question would be a loop."""
+    faults = [
+        f"forwarding: {address} port {port} is this node itself; name another recursive node"
+        for address, port in sorted(Forwarding(settings.forwarding).endpoints)
+        if port == settings.handle_port and _listens_on(settings, address)
+    ]
+    if faults:
+        raise SettingsError(faults)
+
+
+def _listens_on(settings: ResolverSettings, address: str) -> bool:
+    if address in settings.listen_addresses:
+        return True
+    wildcard = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - compared with, never bound here
+    assert wildcard in WILDCARDS
+    return wildcard in settings.listen_addresses and is_address_available(address)
+
+
+def _addresses(listeners: Listeners, admin: HttpListener | None) -> ResolverAddresses:
+    def of(kind: type) -> tuple[Endpoint, ...]:
+        return tuple(listener.address for listener in listeners.opened if isinstance(listener, kind))
+
+    return ResolverAddresses(
+        udp=of(UdpListener),
+        tcp=of(TcpListener),
+        http=of(HttpListener),
+        admin=() if admin is None else (admin.address,),
+    )
+
+
+def _port(endpoints: tuple[Endpoint, ...]) -> int | None:
+    return endpoints[0][1] if endpoints else None
+
+
+def _version() -> str:
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "source"
+
+
+def _loop_name() -> str:
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -1,5 +1,7 @@
 """Everything that the operator of a recursive node can set: the [resolver] table of its TOML file."""
 
+import os
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final
@@ -9,7 +11,8 @@ from msgspec import Meta
 
 from protocol.errors import HandleError, SettingsError
 from protocol.handle import Prefix
-from protocol.runtime.configuration import ListenSettings, load_settings
+from protocol.runtime.configuration import SecretText, load_settings
+from protocol.runtime.listen_settings import ListenSettings
 
 TABLE: Final = "resolver"
 EVERYTHING: Final = "*"  # in place of a prefix: every prefix
@@ -98,7 +101,7 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     resolutions_max: PositiveInt = 4_000
     """Resolutions in flight at once; more are told that we are busy. Each holds some ten kilobytes."""
 
-    redis_url: str = ""
+    redis_url: SecretText = ""
     """Second cache tier, shared between nodes: redis://, rediss:// or unix://; empty for none. May hold a password,
     so it prints as ***."""
 
@@ -107,6 +110,9 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     redis_cluster: bool = False
     """Whether the address is a node of a Redis Cluster."""
+
+    redis_namespace: Annotated[str, Meta(min_length=1, max_length=64)] = "handlegrid"
+    """Begins every key; nodes under the same root share one, different hierarchies never do."""
 
     redis_timeout_s: Annotated[float, Meta(gt=0, le=5)] = 0.05
     """Patience with one look-up; longer than that an upstream exchange is as quick."""
@@ -117,7 +123,7 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     redis_pause_s: Annotated[float, Meta(ge=0, le=300)] = 2.0
     """How long the second tier is left alone after a failure, so that a dead one costs nothing."""
 
-    statistics_database: str = ""
+    statistics_database: SecretText = ""
     """Postgres, as a DSN, that keeps the counters of each day; empty for none. Prints as ***."""
 
     statistics_database_file: Path | None = None
@@ -128,6 +134,16 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     statistics_sources_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
     """Source networks counted per day; the rest is counted together as `other`."""
+
+    def faults(self) -> list[str]:
+        """What is wrong across fields, one sentence each; empty when all is well."""
+        return [
+            *super().faults(),
+            *_address_faults(self),
+            *_open_network_faults(self),
+            *_forwarding_faults(self),
+            *_pair_faults(self),
+        ]
 
     def published_addresses(self) -> tuple[str, ...]:
         """Return the addresses for our site record, never empty."""
@@ -155,26 +171,12 @@ def _secret(key: str, given: str, path: Path | None) -> str:
     return content
 
 
-def load_resolver_settings(path: Path) -> ResolverSettings:
+def load_resolver_settings(path: Path, environment: Mapping[str, str] = os.environ) -> ResolverSettings:
     """Load and check the settings file of a recursive node.
 
     Raises SettingsError that names every fault at once, with file and key.
     """
-    settings = load_settings(path, TABLE, ResolverSettings)
-    faults = check_settings(settings)
-    if faults:
-        raise SettingsError([f"{path}: {fault}" for fault in faults])
-    return settings
-
-
-def check_settings(settings: ResolverSettings) -> list[str]:
-    """Return what is wrong across fields, as sentences that name key and remedy; empty when all is well."""
-    return [
-        *_address_faults(settings),
-        *_open_network_faults(settings),
-        *_forwarding_faults(settings),
-        *_pair_faults(settings),
-    ]
+    return load_settings(path, TABLE, ResolverSettings, environment)
 
 
 def _address_faults(settings: ResolverSettings) -> list[str]:
@@ -221,7 +223,10 @@ def _forwarding_faults(settings: ResolverSettings) -> list[str]:
                 faults.append(f"forwarding: {address!r}: {error}")
     named = [rule.prefix.upper() for rule in settings.forwarding]
     twice = sorted({name for name in named if named.count(name) > 1})
-    return [*faults, *(f"forwarding: {name} stands in two rules; give it one with all addresses" for name in twice)]
+    return [
+        *faults,
+        *(f"forwarding: {name} stands in two rules; give it one with all addresses" for name in twice),
+    ]
 
 
 def is_prefix_or_all(name: str) -> bool:
@@ -261,8 +266,6 @@ def _split_endpoint(endpoint: str) -> tuple[str, str]:
 
 def _pair_faults(settings: ResolverSettings) -> list[str]:
     faults = []
-    if (settings.tls_certificate_file is None) != (settings.tls_key_file is None):
-        faults.append("tls_certificate_file: set it together with tls_key_file, or neither")
     if settings.redis_url and settings.redis_url_file is not None:
         faults.append("redis_url: set either `redis_url` or `redis_url_file`, not both")
     if settings.statistics_database and settings.statistics_database_file is not None:

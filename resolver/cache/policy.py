@@ -1,0 +1,95 @@
+"""What is kept, under which key, for how long: pure rules, time passed in.
+
+A record lives for the smallest TTL among its values and at most a day; TTL 0 is never kept (ARCHITECTURE §3.10).
+A denial lives for a short time of our own choice, since its authority names none. Failures are never kept.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.codes import ResponseCode
+from protocol.handle import Handle
+from protocol.value import MAX_TTL_S, ValueList
+
+ENTRY_OVERHEAD_OCTETS: Final = (
+    512  # objects around the octets of an entry, measured with sys.getsizeof, rounded up
+)
+DENIALS: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
+MAX_MESSAGE_CHARACTERS: Final = 1_024  # of a denial's text; longer ones tell nobody more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Every public value of a handle, as its authority sent them."""
+
+    values: ValueList
+    stored_s: float
+    """Monotonic seconds when it was fetched."""
+    expires_s: float
+    """Monotonic seconds; not later than stored_s for a record that must not be kept."""
+
+    @property
+    def octets(self) -> int:
+        """What the record weighs in a bounded cache."""
+        return len(self.values.octets) + ENTRY_OVERHEAD_OCTETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """The authority says that there is no such handle, or that it has no public value."""
+
+    code: ResponseCode
+    message: str
+    """The authority's own words, for people; may be empty."""
+    stored_s: float
+    expires_s: float
+
+    @property
+    def octets(self) -> int:
+        """What the denial weighs in a bounded cache."""
+        return 4 * len(self.message) + ENTRY_OVERHEAD_OCTETS
+
+
+Entry = Record | Denial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetimes:
+    """How long things are kept, as the operator chose."""
+
+    ttl_max_s: int = MAX_TTL_S
+    negative_ttl_s: int = 30
+
+    def of_values(self, values: ValueList, wall_s: float) -> int:
+        """Seconds that a record may be kept; 0 when it must not be. wall_s: Unix seconds, for absolute TTLs."""
+        return min(values.smallest_ttl_s(wall_s), self.ttl_max_s)
+
+    def of_denial(self, code: int) -> int:
+        """Seconds that a denial may be kept; 0 for a response code that denies nothing."""
+        return self.negative_ttl_s if code in DENIALS else 0
+
+
+def cache_key(handle: Handle) -> bytes:
+    """The key of a record: the prefix folded, the suffix as spelled, slashless names completed.
+
+    A cache cannot know whether an authority tells suffixes apart by case, so it never joins two spellings
+    (PROTOCOL §1.2, 5). Names that begin with "0." fold as a whole.
+    """
+    return handle.fold(case_sensitive=True)
+
+
+def record_entry(values: ValueList, *, lifetimes: Lifetimes, now_s: float, wall_s: float) -> Entry:
+    """The entry for values that an authority sent; a record without values denies that there are any."""
+    if values.count == 0:
+        return denial_entry(ResponseCode.VALUES_NOT_FOUND, "", lifetimes=lifetimes, now_s=now_s)
+    return Record(values=values, stored_s=now_s, expires_s=now_s + lifetimes.of_values(values, wall_s))
+
+
+def denial_entry(code: ResponseCode, message: str, *, lifetimes: Lifetimes, now_s: float) -> Denial:
+    """The entry for an authority's denial; its text is cut to a bounded length."""
+    return Denial(
+        code=code,
+        message=message[:MAX_MESSAGE_CHARACTERS],
+        stored_s=now_s,
+        expires_s=now_s + lifetimes.of_denial(code),
+    )

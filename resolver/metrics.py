@@ -1,0 +1,145 @@
+"""Every metric of a recursive node, in one place. Labels come from closed sets; never a handle, never a peer."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from protocol.codes import REFERRALS, ResponseCode, op_name, rc_name
+
+ROLE: Final = "resolver"
+DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
+LABELS_REMEMBERED: Final = (
+    4_096  # transports by operations by response codes; finding a child costs a microsecond
+)
+_DENIED: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
+_SHED: Final = frozenset({ResponseCode.SERVER_TOO_BUSY, ResponseCode.SERVER_BACKUP})
+
+
+class Metrics:
+    """The node's collectors, in a registry of their own, so that several nodes fit into one process."""
+
+    def __init__(self, *, version: str, loop: str) -> None:
+        """version: of the distribution; loop: the event loop's implementation."""
+        self.registry = CollectorRegistry()
+        self._answers()
+        self._caches()
+        self._outside()
+        build = Gauge(
+            "handlegrid_build_info",
+            "Always 1; what runs is in the labels.",
+            ["version", "commit", "loop", "fast_path"],
+            registry=self.registry,
+        )
+        build.labels(version=version, commit="", loop=loop, fast_path="none").set(1)
+        self.event_loop_lag = Gauge(
+            "handlegrid_event_loop_lag_seconds",
+            "How late the event loop woke a timer at the last probe.",
+            registry=self.registry,
+        )
+
+    def _answers(self) -> None:
+        requests = Counter(
+            "handlegrid_requests_total",
+            "Requests answered.",
+            ["role", "transport", "op", "rc"],
+            registry=self.registry,
+        )
+        duration = Histogram(
+            "handlegrid_request_duration_seconds",
+            "First octet read to last written.",
+            ["role", "outcome"],
+            buckets=DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._limits = Counter(
+            "handlegrid_limit_reached_total",
+            "Requests that met a named limit.",
+            ["limit"],
+            registry=self.registry,
+        )
+        self._request_counter = lru_cache(LABELS_REMEMBERED)(
+            lambda transport, op_code, code: requests.labels(ROLE, transport, op_name(op_code), rc_name(code))
+        )
+        self._duration_of = lru_cache(LABELS_REMEMBERED)(
+            lambda code, outcome: duration.labels(ROLE, outcome_of(code, outcome))
+        )
+
+    def _caches(self) -> None:
+        lookups = Counter(
+            "handlegrid_cache_lookups_total",
+            "Look-ups in a cache.",
+            ["cache", "tier", "result"],
+            registry=self.registry,
+        )
+        self._lookup_counter = lru_cache(LABELS_REMEMBERED)(
+            lambda cache, tier, hit: lookups.labels(cache, tier, "hit" if hit else "miss")
+        )
+        self._entries = Gauge(
+            "handlegrid_cache_entries", "Entries held.", ["cache", "tier"], registry=self.registry
+        )
+        self._octets = Gauge(
+            "handlegrid_cache_bytes", "Octets held.", ["cache", "tier"], registry=self.registry
+        )
+
+    def _outside(self) -> None:
+        self._exchanges = Counter(
+            "handlegrid_upstream_exchanges_total",
+            "Requests to other nodes.",
+            ["level", "result"],
+            registry=self.registry,
+        )
+        self._redis_up = Gauge(
+            "handlegrid_redis_up", "Whether the second cache tier answers.", registry=self.registry
+        )
+        self._db_up = Gauge(
+            "handlegrid_db_up", "Whether the database of the day counters answers.", registry=self.registry
+        )
+
+    def count(self, transport: str, op_code: int, code: int, outcome: str, elapsed_s: float) -> None:
+        """Count one answer; outcome is the front end's word for it."""
+        self._request_counter(transport, op_code, code).inc()
+        self._duration_of(code, outcome).observe(elapsed_s)
+
+    def limit_reached(self, name: str) -> None:
+        """A named limit refused work."""
+        self._limits.labels(name).inc()
+
+    def undecodable(self, transport: str) -> None:
+        """Octets came that were no request, and were dropped or refused."""
+        self._request_counter(transport, 0, int(ResponseCode.PROTOCOL_ERROR)).inc()
+
+    def looked_up(self, cache: str, tier: str, *, hit: bool) -> None:
+        """Count one look-up: cache is values, denials or delegations; tier memory or redis."""
+        self._lookup_counter(cache, tier, hit).inc()
+
+    def exchanged(self, level: str, result: str) -> None:
+        """Count one request to another node: level is prefix, service, handle or forward; result ok or failed."""
+        self._exchanges.labels(level, result).inc()
+
+    def redis_is(self, *, up: bool) -> None:
+        """The second tier answered, or did not."""
+        self._redis_up.set(int(up))
+
+    def database_is(self, *, up: bool) -> None:
+        """The database of the day counters answered, or did not."""
+        self._db_up.set(int(up))
+
+    def watch_cache(self, cache: str, entries: Callable[[], float], octets: Callable[[], float]) -> None:
+        """Read the size of a cache in memory whenever metrics are collected."""
+        self._entries.labels(cache, "memory").set_function(entries)
+        self._octets.labels(cache, "memory").set_function(octets)
+
+
+def outcome_of(code: int, outcome: str) -> str:
+    """The outcome label of an answer: hit, miss, stale, denied, referral, error or shed."""
+    if outcome == "shed" or code in _SHED:
+        return "shed"
+    if code in _DENIED:
+        return "denied"
+    if code in REFERRALS:
+        return "referral"
+    if code != ResponseCode.SUCCESS:
+        return "error"
+    return outcome if outcome in ("hit", "stale") else "miss"

@@ -1,0 +1,244 @@
+"""Recursor: answers a question from the caches, by asking other recursive nodes, or by walking from the root.
+
+What is fetched is always the whole public record, once, whatever was asked for; callers select from it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from protocol.client.answers import Answer, Denied, Found, Question
+from protocol.client.resolution import Ask, Purpose, Resolution
+from protocol.client.selection import Opening
+from protocol.codes import ResponseCode
+from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
+from protocol.handle import Handle
+from protocol.site import Service
+from resolver.cache.policy import Denial, Entry, cache_key, denial_entry, record_entry
+from resolver.cache.records import Clocks
+from resolver.cache.singleflight import SingleFlight
+from resolver.cache.tiered import TieredCache
+
+PASSED_ON: Final = frozenset(
+    {
+        ResponseCode.SERVER_TOO_BUSY,
+        ResponseCode.RECURSION_LIMIT,
+        ResponseCode.SERVER_BACKUP,
+        ResponseCode.HANDLE_NOT_FOUND,
+        ResponseCode.INVALID_HANDLE,
+        ResponseCode.VALUES_NOT_FOUND,
+        ResponseCode.ACCESS_DENIED,
+    }
+)
+"""What an authority may say and we repeat; its other codes mean something only between it and us."""
+
+
+class Origin(StrEnum):
+    """How an answer came about; told in the Cache-Status header."""
+
+    HIT = "hit"
+    """From a cache."""
+    FETCHED = "fetched"
+    """Asked for on behalf of this very question."""
+    SHARED = "shared"
+    """Asked for on behalf of an equal question that was in flight."""
+
+
+GRACE_S: Final = 0.5  # for whoever watches the deadline to say what was late, before we end it without a word
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A record or denial, and how it came about."""
+
+    entry: Entry
+    origin: Origin
+
+
+class Upstream(Protocol):
+    """Makes one exchange of a walk with whichever site of a service answers."""
+
+    def exchange(self, ask: Ask, *, deadline_s: float, recursion_count: int) -> Coroutine[Any, Any, Answer]:
+        """Return the answer; raises ResolutionFailed when no site gives a usable one by deadline_s (monotonic)."""
+
+
+class Forwarder(Protocol):
+    """Asks other recursive nodes."""
+
+    def applies(self, handle: Handle) -> bool:
+        """Whether questions about the handle are forwarded."""
+
+    async def ask(self, question: Question, *, deadline_s: float, recursion_count: int) -> Answer:
+        """Return the answer of the first node that gives one; raises ResolutionFailed when none does."""
+
+
+class ExchangeObserver(Protocol):
+    """Who counts exchanges with other nodes."""
+
+    def exchanged(self, level: str, result: str) -> None:
+        """One exchange: level is a Purpose or "forward", result "ok" or "failed"."""
+
+    def limit_reached(self, limit: str) -> None:
+        """A named limit refused work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one question, and all of them together, may use."""
+
+    resolution_time_s: float
+    recursion_limit: int
+    resolutions_max: int
+    waiters_max: int
+
+
+def system_clocks() -> Clocks:
+    """Return what time it is."""
+    return Clocks(now_s=time.monotonic(), wall_s=time.time())
+
+
+class Recursor:
+    """The one place where questions become answers; shared by every front end."""
+
+    def __init__(
+        self,
+        *,
+        cache: TieredCache,
+        root: Callable[[], Service],
+        upstream: Upstream,
+        forwarder: Forwarder,
+        openings: tuple[Opening, ...],
+        bounds: Bounds,
+        observer: ExchangeObserver,
+        clocks: Callable[[], Clocks] = system_clocks,
+    ) -> None:
+        """root gives the root service as it is known now; openings are the private networks that may be asked."""
+        self._cache = cache
+        self._root = root
+        self._upstream = upstream
+        self._forwarder = forwarder
+        self._openings = openings
+        self._bounds = bounds
+        self._observer = observer
+        self._clocks = clocks
+        self._flights: SingleFlight[tuple[bytes, bool, int], Entry] = SingleFlight(
+            flights_max=bounds.resolutions_max, waiters_max=bounds.waiters_max
+        )
+        self._prefix_flights: SingleFlight[tuple[bytes, Service, int], Answer] = SingleFlight(
+            flights_max=bounds.resolutions_max, waiters_max=bounds.waiters_max + bounds.resolutions_max
+        )
+
+    def cached(self, handle: Handle) -> Entry | None:
+        """The record or denial in memory; starts nothing and waits for nothing."""
+        return self._cache.entry(cache_key(handle), self._clocks().now_s)
+
+    async def resolve(
+        self, handle: Handle, *, authoritative: bool = False, recursion_count: int = 0
+    ) -> Resolved:
+        """The record or denial of a handle.
+
+        authoritative: asked of a primary site of the authority, past all caches.
+        recursion_count: recursive nodes that the question has already passed.
+        Raises TooBusy at a limit, RecursionLimit above the allowed count, ResolutionFailed when nobody answers.
+        """
+        if not authoritative:
+            entry = self.cached(handle)
+            if entry is not None:
+                return Resolved(entry, Origin.HIT)
+        if recursion_count >= self._bounds.recursion_limit:
+            self._observer.limit_reached("recursion_limit")
+            raise RecursionLimit(
+                f"the question has passed {recursion_count} recursive nodes, "
+                f"recursion_limit = {self._bounds.recursion_limit}; two of them may forward to each other"
+            )
+        # The count is part of the key: a question that comes back to us in a loop must not wait for itself.
+        key = (cache_key(handle), authoritative, recursion_count)
+        entry, shared = await self._flights.run(
+            key, lambda: self._fetch(handle, authoritative=authoritative, recursion_count=recursion_count)
+        )
+        return Resolved(entry, Origin.SHARED if shared else Origin.FETCHED)
+
+    async def close(self) -> None:
+        """Give up whatever is in flight."""
+        await self._flights.close()
+        await self._prefix_flights.close()
+
+    async def _fetch(self, handle: Handle, *, authoritative: bool, recursion_count: int) -> Entry:
+        deadline_s = self._clocks().now_s + self._bounds.resolution_time_s
+        if not authoritative:
+            entry = await self._cache.fetch(handle)
+            if entry is not None:
+                return entry
+        question = Question(handle=handle, authoritative=authoritative)
+        ask = self._forward if self._forwarder.applies(handle) else self._walk
+        try:
+            async with asyncio.timeout(self._bounds.resolution_time_s + GRACE_S):
+                entry = await ask(question, deadline_s, recursion_count)
+        except TimeoutError:
+            raise Unreachable(
+                f"no answer within resolution_time_s = {self._bounds.resolution_time_s:g}"
+            ) from None
+        self._cache.put(handle, entry)
+        return entry
+
+    async def _forward(self, question: Question, deadline_s: float, recursion_count: int) -> Entry:
+        answer = await self._forwarder.ask(
+            question, deadline_s=deadline_s, recursion_count=recursion_count + 1
+        )
+        return self._entry_of(answer.reply(question.handle))
+
+    async def _walk(self, question: Question, deadline_s: float, recursion_count: int) -> Entry:
+        resolution = Resolution(
+            question, root=self._root(), known=self._cache.delegation, openings=self._openings
+        )
+        while True:
+            match resolution.step():
+                case Ask() as ask:
+                    await self._advance(resolution, ask, deadline_s, recursion_count)
+                case Found() | Denied() as reply:
+                    return self._entry_of(reply)
+
+    async def _advance(
+        self, resolution: Resolution, ask: Ask, deadline_s: float, recursion_count: int
+    ) -> None:
+        """Make one exchange of a walk, tell the walk, remember what it learned."""
+        try:
+            answer = await self._exchange(ask, deadline_s, recursion_count)
+        except ResolutionFailed as failure:
+            self._observer.exchanged(ask.purpose, "failed")
+            if self._clocks().now_s >= deadline_s:
+                raise
+            resolution.failed(failure)
+            return
+        self._observer.exchanged(ask.purpose, "ok")
+        for delegation in resolution.answered(answer, self._clocks().wall_s):
+            self._cache.put_delegation(delegation)
+
+    async def _exchange(self, ask: Ask, deadline_s: float, recursion_count: int) -> Answer:
+        def work() -> Coroutine[Any, Any, Answer]:
+            return self._upstream.exchange(ask, deadline_s=deadline_s, recursion_count=recursion_count)
+
+        if ask.purpose is Purpose.HANDLE:
+            return await work()
+        return (await self._prefix_flights.run((ask.handle.key, ask.service, recursion_count), work))[0]
+
+    def _entry_of(self, reply: Found | Denied) -> Entry:
+        clocks = self._clocks()
+        lifetimes = self._cache.lifetimes
+        match reply:
+            case Found(values=values):
+                public = values.select(public_only=True)
+                return record_entry(public, lifetimes=lifetimes, now_s=clocks.now_s, wall_s=clocks.wall_s)
+            case Denied(code=code, message=message):
+                return _denial(code, message, self._cache, clocks)
+
+
+def _denial(code: int, message: str, cache: TieredCache, clocks: Clocks) -> Denial:
+    if code not in PASSED_ON:
+        raise ResolutionFailed(
+            f"the authority refused with response code {code}: {message or 'no reason given'}"
+        )
+    return denial_entry(ResponseCode(code), message, lifetimes=cache.lifetimes, now_s=clocks.now_s)

@@ -1,0 +1,169 @@
+"""Day counters in Postgres: what reports need of each day, and what nobody can count again later.
+
+The database is optional and never in the way: counts wait in memory while it is away, within their bounds.
+"""
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Final
+
+import asyncpg
+import structlog
+
+from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta
+from resolver.metrics import Metrics
+
+TIMEOUT_S: Final = 5.0  # for connecting and for one write; counts are given back when it takes longer
+SCHEMA_LOCK: Final = 7_365_201_844  # several nodes may share the database and create the tables at once
+DAYS_KNOWN_MAX: Final = (
+    3  # days whose source networks are remembered: yesterday's rest, today, a clock that jumps
+)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS resolver_daily_statistics (
+    day           date    NOT NULL,
+    node          text    NOT NULL,
+    resolutions   bigint  NOT NULL,
+    successes     bigint  NOT NULL,
+    denials       bigint  NOT NULL,
+    failures      bigint  NOT NULL,
+    peak_per_s    integer NOT NULL,
+    peak_at       timestamptz,
+    latency_min_s double precision,
+    latency_max_s double precision,
+    latency_sum_s double precision NOT NULL,
+    PRIMARY KEY (day, node)
+);
+CREATE TABLE IF NOT EXISTS resolver_daily_sources (
+    day         date   NOT NULL,
+    node        text   NOT NULL,
+    source      text   NOT NULL,
+    resolutions bigint NOT NULL,
+    PRIMARY KEY (day, node, source)
+);
+"""
+
+_ADD_DAY: Final = """
+INSERT INTO resolver_daily_statistics AS known (day, node, resolutions, successes, denials, failures,
+    peak_per_s, peak_at, latency_min_s, latency_max_s, latency_sum_s)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (day, node) DO UPDATE SET
+    resolutions = known.resolutions + excluded.resolutions,
+    successes = known.successes + excluded.successes,
+    denials = known.denials + excluded.denials,
+    failures = known.failures + excluded.failures,
+    peak_at = CASE WHEN excluded.peak_per_s > known.peak_per_s THEN excluded.peak_at ELSE known.peak_at END,
+    peak_per_s = greatest(known.peak_per_s, excluded.peak_per_s),
+    latency_min_s = least(known.latency_min_s, excluded.latency_min_s),
+    latency_max_s = greatest(known.latency_max_s, excluded.latency_max_s),
+    latency_sum_s = known.latency_sum_s + excluded.latency_sum_s
+"""
+
+_ADD_SOURCE: Final = """
+INSERT INTO resolver_daily_sources AS known (day, node, source, resolutions) VALUES ($1, $2, $3, $4)
+ON CONFLICT (day, node, source) DO UPDATE SET resolutions = known.resolutions + excluded.resolutions
+"""
+
+_SOURCES_OF_DAY: Final = "SELECT source FROM resolver_daily_sources WHERE day = $1 AND node = $2 LIMIT $3"
+
+log = structlog.get_logger(__name__)
+
+
+class StatisticsStore:
+    """Adds what was counted to the tables; one connection, made when it is needed."""
+
+    def __init__(
+        self, dsn: str, *, node: str, counters: DayCounters, metrics: Metrics, sources_max: int
+    ) -> None:
+        """node tells the rows of several nodes apart; sources_max bounds the rows of a day."""
+        self._dsn = dsn
+        self._node = node
+        self._counters = counters
+        self._metrics = metrics
+        self._sources_max = sources_max
+        self._connection: asyncpg.Connection | None = None
+        self._known: dict[dt.date, set[str]] = {}
+        self._complained = False
+
+    async def flush(self) -> None:
+        """Store what was counted since the last time; when that fails it is counted again. Never raises."""
+        deltas = self._counters.take_delta()
+        if not deltas:
+            return
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._add(deltas)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._counters.give_back(deltas)
+            await self._failed(error)
+        else:
+            self._metrics.database_is(up=True)
+            self._complained = False
+
+    async def close(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _add(self, deltas: Sequence[DayDelta]) -> None:
+        connection = self._connection or await self._connect()
+        bounded = [(delta, await self._bounded_sources(connection, delta)) for delta in deltas]
+        async with connection.transaction():
+            for delta, sources in bounded:
+                await connection.execute(_ADD_DAY, *self._row(delta))
+                rows = [(delta.day, self._node, name, count) for name, count in sorted(sources.items())]
+                await connection.executemany(_ADD_SOURCE, rows)
+        for delta, sources in bounded:
+            self._known[delta.day] |= sources.keys()
+
+    async def _connect(self) -> asyncpg.Connection:
+        connection = await asyncpg.connect(self._dsn, timeout=TIMEOUT_S)
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+            await connection.execute(_SCHEMA)
+        self._connection = connection
+        return connection
+
+    async def _bounded_sources(self, connection: asyncpg.Connection, delta: DayDelta) -> dict[str, int]:
+        """The counts of a delta, with networks beyond the day's bound added up as `other`."""
+        known = self._known.get(delta.day)
+        if known is None:
+            found = await connection.fetch(_SOURCES_OF_DAY, delta.day, self._node, self._sources_max + 1)
+            known = self._known[delta.day] = {row["source"] for row in found}
+            while len(self._known) > DAYS_KNOWN_MAX:
+                del self._known[min(self._known)]
+        room = self._sources_max - len(known)
+        sources: dict[str, int] = {}
+        for network, count in delta.sources.items():
+            if network not in known and network not in sources:
+                room -= 1
+            fits = network in known or network in sources or room >= 0
+            name = network if fits else OTHER_SOURCES
+            sources[name] = sources.get(name, 0) + count
+        return sources
+
+    def _row(self, delta: DayDelta) -> tuple[object, ...]:
+        peak_at = dt.datetime.fromtimestamp(delta.peak_wall_s, UTC) if delta.peak_wall_s else None
+        return (
+            delta.day,
+            self._node,
+            delta.resolutions,
+            delta.successes,
+            delta.denials,
+            delta.failures,
+            delta.peak_per_s,
+            peak_at,
+            delta.latency_min_s,
+            delta.latency_max_s,
+            delta.latency_sum_s,
+        )
+
+    async def _failed(self, error: Exception) -> None:
+        await self.close()
+        self._metrics.database_is(up=False)
+        if not self._complained:
+            log.warning("statistics_not_stored", cause=f"{type(error).__name__}: {error}")
+        self._complained = True
