@@ -7,6 +7,8 @@ hash differs, or that we do not know, stops the start: the database belongs to a
 import asyncio
 import hashlib
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -53,24 +55,41 @@ def load_migrations() -> tuple[Migration, ...]:
     return migrations
 
 
-async def migrate(
-    connection: "asyncpg.Connection[asyncpg.Record]",
-    migrations: tuple[Migration, ...] | None = None,
-    *,
-    lock_wait_s: float = LOCK_WAIT_S,
-) -> list[str]:
-    """Apply what is missing and give the names of what was applied.
+@asynccontextmanager
+async def migration_lock(
+    connection: "asyncpg.Connection[asyncpg.Record]", *, wait_s: float = LOCK_WAIT_S
+) -> AsyncIterator[None]:
+    """Hold the lock under which a database is migrated and initialised.
 
     connection: a session of its own, not through a transaction pooler, since the lock is the session's.
-    migrations: those of this version when None.
-    Raises SettingsError for a database of another version, StoreUnavailable when another migration does not end.
+    Raises StoreUnavailable when another process does not let go of it within wait_s.
     """
-    await _lock(connection, lock_wait_s)
+    await _lock(connection, wait_s)
     try:
-        return await _apply_missing(connection, load_migrations() if migrations is None else migrations)
+        yield
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+
+
+async def migrate(
+    connection: "asyncpg.Connection[asyncpg.Record]", migrations: tuple[Migration, ...] | None = None
+) -> list[str]:
+    """Apply what is missing, inside migration_lock, and give the names of what was applied.
+
+    migrations: those of this version when None. Raises SettingsError for a database of another version.
+    """
+    await connection.execute(_TABLE)
+    records = await connection.fetch("SELECT number, name, sha256 FROM schema_migrations ORDER BY number")
+    applied = {record["number"]: record for record in records}
+    known = load_migrations() if migrations is None else migrations
+    faults = _faults(applied, known)
+    if faults:
+        raise SettingsError(faults)
+    missing = [migration for migration in known if migration.number not in applied]
+    for migration in missing:
+        await _apply(connection, migration)
+    return [migration.name for migration in missing]
 
 
 async def _lock(connection: "asyncpg.Connection[asyncpg.Record]", wait_s: float) -> None:
@@ -79,21 +98,6 @@ async def _lock(connection: "asyncpg.Connection[asyncpg.Record]", wait_s: float)
         if time.monotonic() > end_s:
             raise StoreUnavailable(f"another process has been migrating the database for over {wait_s:.0f} s")
         await asyncio.sleep(LOCK_POLL_S)
-
-
-async def _apply_missing(
-    connection: "asyncpg.Connection[asyncpg.Record]", migrations: tuple[Migration, ...]
-) -> list[str]:
-    await connection.execute(_TABLE)
-    records = await connection.fetch("SELECT number, name, sha256 FROM schema_migrations ORDER BY number")
-    applied = {record["number"]: record for record in records}
-    faults = _faults(applied, migrations)
-    if faults:
-        raise SettingsError(faults)
-    missing = [migration for migration in migrations if migration.number not in applied]
-    for migration in missing:
-        await _apply(connection, migration)
-    return [migration.name for migration in missing]
 
 
 def _faults(applied: dict[int, asyncpg.Record], migrations: tuple[Migration, ...]) -> list[str]:

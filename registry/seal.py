@@ -102,6 +102,16 @@ def load_node_key(path: Path) -> bytes:
     return node_key
 
 
+def make_secret(path: Path) -> bytes:
+    """Load a secret of printable text, or make one of 256 random bits (mode 0600). Raises SettingsError."""
+    if not path.exists():
+        write_secret_file(path, secrets.token_urlsafe(KEY_OCTETS).encode() + b"\n")
+    try:
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise SettingsError([f"cannot read {path}: {error.strerror}"]) from None
+
+
 def write_secret_file(path: Path, octets: bytes) -> None:
     """Write a new file that only we can read, durable before it appears under its name. Raises SettingsError."""
     fresh = path.with_name(f"{path.name}.new-{os.getpid()}")

@@ -1,0 +1,148 @@
+"""Delegation: a parent's node allocates a prefix, and the child's node takes it over.
+
+Allocating writes the child's prefix record, which makes it resolvable, and gives an authorisation copy of it; the copy
+travels as a file, and accepting it homes the prefix on the child's node.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from protocol.codes import ResponseCode
+from protocol.errors import HandleError, SettingsError
+from protocol.generations import Generations
+from protocol.handle import Handle, Prefix
+from protocol.jsonform import record_to_json, values_from_json
+from protocol.site import Site
+from protocol.value import HandleValue, ValueList
+from registry.initialise import HS_ADMIN_INDEX, SITE_INDEX, admin_value, administrator_of
+from registry.operations import Operations
+from registry.outcomes import OPERATOR, Creation, Found, Identity, Rejected
+from registry.record import Refusal, stamp_octets, take_in
+from registry.store import Store
+from registry.writing import Action
+
+FILE_KIND: Final = "handlegrid-authorisation"
+FILE_VERSION: Final = 1
+FILE_OCTETS_MAX: Final = 1_048_576  # a record of a full message in JSON stays below
+PREFIX_SITE_INDEX: Final = 2
+
+
+class AllocationRefused(HandleError):
+    """The node cannot allocate the prefix; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorisation:
+    """The record of a prefix as its parent hands it over."""
+
+    prefix: Prefix
+    values: ValueList
+
+
+async def allocate(
+    operations: Operations, prefix: Prefix, site: Site, *, administrator: Identity | None = None
+) -> Authorisation:
+    """Delegate a prefix below ours to the site of its node, or renew the delegation with a changed site.
+
+    Writes HS_SITE (who serves its handles) and HS_SITE.PREFIX (who serves the prefixes below); a record that exists
+    keeps its other values. administrator: who may do everything with the prefix; default 300:<prefix>/ADMIN.
+    Returns what the child's node needs. Raises AllocationRefused, StoreUnavailable.
+    """
+    data = site.encode()
+    places = [
+        HandleValue(index=SITE_INDEX, type="HS_SITE", data=data),
+        HandleValue(index=PREFIX_SITE_INDEX, type="HS_SITE.PREFIX", data=data),
+    ]
+    result = await operations.put_values(prefix.record, ValueList.of(places), by=OPERATOR)
+    if isinstance(result, Rejected) and result.code == ResponseCode.HANDLE_NOT_FOUND:
+        admin = admin_value(administrator or administrator_of(prefix), index=HS_ADMIN_INDEX)
+        values = ValueList.of([*places, admin])
+        (result,) = await operations.create([Creation(prefix.record, values)], by=OPERATOR)
+    if isinstance(result, Rejected):
+        raise AllocationRefused(f"cannot allocate {prefix}: {result.message}")
+    record = await operations.resolve(prefix.record, refer=False)
+    if not isinstance(record, Found):
+        raise AllocationRefused(f"cannot allocate {prefix}: its record was deleted meanwhile")
+    return Authorisation(prefix=prefix, values=record.values)
+
+
+async def accept(
+    store: Store, generations: Generations, authorisation: Authorisation, *, now_ms: int
+) -> bool:
+    """Home the prefix on this node with its authorisation copy, or renew the copy; whether it was new here.
+
+    now_ms: Unix milliseconds, for the log.
+    """
+    prefix = authorisation.prefix
+    new = all(row.key != prefix.key or not row.homed for row in await store.prefixes())
+    async with store.writing() as writing:
+        await writing.put_prefix(prefix.key, prefix.octets, authorisation.values)
+        if new:
+            record = prefix.record
+            await writing.log([(record.key, record.octets, Action.HOME, 1, now_ms)])
+    generations.bump_prefix_table()
+    return new
+
+
+def write_authorisation(path: Path, authorisation: Authorisation) -> None:
+    """Write the file that the child's node accepts: the record as JSON, with kind and version. Raises SettingsError."""
+    record = record_to_json(ResponseCode.SUCCESS, authorisation.prefix.record, values=authorisation.values)
+    form = {"kind": FILE_KIND, "version": FILE_VERSION, "prefix": str(authorisation.prefix), "record": record}
+    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
+    try:
+        fresh.write_text(json.dumps(form, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise SettingsError([f"cannot write {path}: {error.strerror}"]) from None
+
+
+def read_authorisation(path: Path) -> Authorisation:
+    """Read what write_authorisation wrote. Raises SettingsError, with what is wrong, for anything else."""
+    form = _read_json(path)
+    if not isinstance(form, dict) or form.get("kind") != FILE_KIND:
+        raise SettingsError([f"{path}: is no authorisation file; `handlegrid prefix allocate` writes one"])
+    if form.get("version") != FILE_VERSION:
+        raise SettingsError(
+            [f"{path}: has version {form.get('version')!r}; this program reads {FILE_VERSION}"]
+        )
+    try:
+        return _authorisation(form)
+    except (HandleError, Refusal) as error:
+        raise SettingsError([f"{path}: {error}"]) from None
+
+
+def _read_json(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            octets = file.read(FILE_OCTETS_MAX + 1)
+    except OSError as error:
+        raise SettingsError([f"cannot read {path}: {error.strerror}"]) from None
+    if len(octets) > FILE_OCTETS_MAX:
+        raise SettingsError([f"{path}: is larger than {FILE_OCTETS_MAX} octets"])
+    try:
+        return json.loads(octets)
+    except (ValueError, RecursionError):
+        raise SettingsError([f"{path}: is no JSON"]) from None
+
+
+def _authorisation(form: dict[str, Any]) -> Authorisation:
+    record = form.get("record")
+    name, spelled = form.get("prefix"), record.get("handle") if isinstance(record, dict) else None
+    if not isinstance(name, str) or not isinstance(spelled, str):
+        raise SettingsError(["`prefix` and `record.handle` must be texts"])
+    prefix = Prefix.parse(name)
+    if Handle.parse(spelled) != prefix.record:
+        raise SettingsError([f"the record is that of {spelled}, not of {prefix.record}"])
+    return Authorisation(prefix=prefix, values=_checked(values_from_json(record)))
+
+
+def _checked(values: Sequence[HandleValue]) -> ValueList:
+    listed = ValueList.of(values)
+    intake = take_in(listed, stamp_octets(0))
+    if not intake.administered:
+        raise SettingsError(["the record names no administrator (HS_ADMIN)"])
+    return listed.sorted()

@@ -1,0 +1,72 @@
+"""A node without listeners: its database, its keys and its operations, opened from the node's settings.
+
+The daemon puts listeners in front of it; commands on the node's host (import, prefix) use it as it is.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.generations import Generations
+from protocol.site import Site
+from registry.initialise import NodeSettings, initialise
+from registry.operations import Operations
+from registry.prefixes import Prefixes
+from registry.seal import Sealer, load_node_key
+from registry.store import Store
+
+GENERATIONS_FILE: Final = "generations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What an open node consists of."""
+
+    site: Site
+    """Our own site record."""
+    store: Store
+    prefixes: Prefixes
+    generations: Generations
+    """Shared with every process that has opened the same node on this host."""
+    operations: Operations
+
+
+@asynccontextmanager
+async def open_node(
+    settings: NodeSettings,
+    *,
+    unsafe: bool = False,
+    on_wait: Callable[[float], None] | None = None,
+    wall_clock: Callable[[], float] = time.time,
+) -> AsyncIterator[Node]:
+    """Initialise the node where that is not done yet, and open it for the duration of the block.
+
+    unsafe: accept a database that may lose acknowledged writes in a crash.
+    on_wait: told how many seconds each request waited for a database connection.
+    Raises SettingsError (what to change) or StoreUnavailable (the database does not answer).
+    """
+    site = await initialise(settings, unsafe=unsafe, wall_clock=wall_clock)
+    store = await Store.open(
+        settings.dsn(),
+        connections_min=settings.database_connections_min,
+        connections_max=settings.database_connections_max,
+        unsafe=unsafe,
+        on_wait=on_wait,
+    )
+    generations = Generations(settings.data_dir / GENERATIONS_FILE)
+    try:
+        prefixes = Prefixes(store, generations)
+        operations = Operations(
+            store=store,
+            prefixes=prefixes,
+            sealer=Sealer(load_node_key(settings.sealing_key_file())),
+            generations=generations,
+            wall_clock=wall_clock,
+            case_sensitive=settings.case_sensitive,
+        )
+        yield Node(site=site, store=store, prefixes=prefixes, generations=generations, operations=operations)
+    finally:
+        await store.close()
+        generations.close()
