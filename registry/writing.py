@@ -114,7 +114,7 @@ LogEntry = tuple[bytes, bytes, int, int, int]
 class Writing:
     """What can be done inside one write transaction."""
 
-    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record]) -> None:
+    def __init__(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
         self._connection = connection
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
