@@ -1,0 +1,66 @@
+"""Fixtures that every test may ask for. What is expensive lives as long as the session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import TestPostgres
+from tests.support.scratch import scratch_directory
+from tests.support.valkey import TestValkey
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[TestPostgres]:
+    """Give the session's Postgres. Never stop it; `own_postgres` is for that."""
+    server = TestPostgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def database(postgres: TestPostgres) -> Iterator[str]:
+    """Give the DSN of a database with the schema of this version."""
+    dsn = postgres.database()
+    yield dsn
+    postgres.drop(dsn)
+
+
+@pytest.fixture
+def empty_database(postgres: TestPostgres) -> Iterator[str]:
+    """Give the DSN of a database without tables."""
+    dsn = postgres.empty_database()
+    yield dsn
+    postgres.drop(dsn)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[TestPostgres]:
+    """Give a durable Postgres of the test's own, which it may stop, crash and start."""
+    server = TestPostgres(settings={"shared_buffers": "16MB"})
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def valkey() -> Iterator[TestValkey]:
+    """Give a Valkey of the test's own, which it may stop and start."""
+    server = TestValkey()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Give a directory of the test's own under the temporary directory, which other users may enter."""
+    with scratch_directory() as path:
+        yield path
