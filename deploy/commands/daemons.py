@@ -28,7 +28,7 @@ WATCH_S: Final = 0.2
 @click.option(
     "--unsafe", is_flag=True, help="Accept a database that may lose acknowledged writes in a crash."
 )
-def node(config: Path, with_resolver: Path | None, unsafe: bool) -> int | None:
+def node(config: Path, with_resolver: Path | None, unsafe: bool) -> int:
     """Run a registry node with the settings in CONFIG until it is told to stop."""
     if with_resolver:
         words = ["node", str(config), *(["--unsafe"] if unsafe else [])]
@@ -36,8 +36,7 @@ def node(config: Path, with_resolver: Path | None, unsafe: bool) -> int | None:
     from registry.__main__ import run  # noqa: PLC0415 - the other daemon needs none of it
     from registry.settings import load_registry_settings  # noqa: PLC0415
 
-    run(load_registry_settings(config), unsafe=unsafe)
-    return None
+    return run(load_registry_settings(config), unsafe=unsafe)
 
 
 @click.command()

@@ -1,8 +1,119 @@
 """`handlegrid prefix`: delegate a prefix on its parent's node, and take it over on its own."""
 
+import asyncio
+import json
+import time
+from pathlib import Path
+
 import click
+
+from deploy.commands.options import SETTINGS_FILE, config_option, home_option, node_option, settings_of
+from deploy.commands.resolve import parse_server
+from protocol.client import HandleClient, literal_site
+from protocol.errors import HandleError, InvalidHandle, SettingsError
+from protocol.handle import Prefix
+from protocol.jsonform import site_from_json
+from protocol.site import Service, Site
+from protocol.transport.exchanger import Exchanger
+from registry.delegation import Authorisation, accept, allocate, read_authorisation, write_authorisation
+from registry.node import open_node
+from registry.settings import RegistrySettings, load_registry_settings
+
+MAX_SITE_FILE_OCTETS = 1_048_576  # a site of a full message in JSON stays below
 
 
 @click.group()
 def prefix() -> None:
-    """Allocate prefixes on a parent node, and accept them on the child's."""
+    """Allocate prefixes on a parent's node, and accept them on the child's."""
+
+
+@prefix.command(name="allocate")
+@click.argument("name", metavar="PREFIX")
+@click.option(
+    "--address", metavar="ADDRESS[:PORT]", help="The child's node, which is asked for its site record."
+)
+@click.option("--site", "site_file", type=SETTINGS_FILE, help="Or a file that holds the site record as JSON.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: PREFIX.authorisation.json]"
+)
+@config_option
+@node_option
+@home_option
+def allocate_(
+    *,
+    name: str,
+    address: str | None,
+    site_file: Path | None,
+    output: Path | None,
+    config: Path | None,
+    node: str | None,
+    home: Path,
+) -> None:
+    """Delegate PREFIX to the child's node, and write the file that the child's node accepts.
+
+    Runs on the host of the parent's node. Again with a changed site, it renews the delegation.
+    """
+    allocated = _parse_prefix(name)
+    if bool(address) == bool(site_file):
+        raise click.UsageError("say where the child's node is: either --address or --site")
+    settings = load_registry_settings(settings_of(config, node, home))
+    path = output or Path(f"{allocated}.authorisation.json")
+    authorisation = asyncio.run(_allocate(settings, allocated, address, site_file))
+    write_authorisation(path, authorisation)
+    click.echo(
+        f"{allocated} is delegated; accept it on its node: handlegrid prefix accept {path} --config FILE"
+    )
+
+
+@prefix.command(name="accept")
+@click.argument("file", type=SETTINGS_FILE)
+@config_option
+@node_option
+@home_option
+def accept_(*, file: Path, config: Path | None, node: str | None, home: Path) -> None:
+    """Home the prefix that FILE hands over on this node; a running daemon takes note of it."""
+    settings = load_registry_settings(settings_of(config, node, home))
+    authorisation = read_authorisation(file)
+    is_new = asyncio.run(_accept(settings, authorisation))
+    word = "is homed here now" if is_new else "was homed here already; its record is renewed"
+    click.echo(f"{authorisation.prefix} {word}")
+
+
+async def _allocate(
+    settings: RegistrySettings, allocated: Prefix, address: str | None, site_file: Path | None
+) -> Authorisation:
+    site = await ask_site(*parse_server(address)) if address else read_site(site_file)
+    async with open_node(settings) as parent:
+        return await allocate(parent.operations, allocated, site)
+
+
+async def _accept(settings: RegistrySettings, authorisation: Authorisation) -> bool:
+    async with open_node(settings) as child:
+        return await accept(child.store, child.generations, authorisation, now_ms=int(time.time() * 1_000))
+
+
+async def ask_site(address: str, port: int) -> Site:
+    """The site record that a node tells about itself. Raises Unreachable."""
+    exchanger = Exchanger()
+    try:
+        client = HandleClient(Service("the named server", (literal_site(address, port),)), exchanger)
+        return await client.get_site(address, port)
+    finally:
+        await exchanger.close()
+
+
+def read_site(path: Path | None) -> Site:
+    """A site record out of a JSON file. Raises SettingsError."""
+    assert path is not None, "one of both was given"
+    try:
+        with path.open("rb") as file:
+            return site_from_json(json.loads(file.read(MAX_SITE_FILE_OCTETS)))
+    except (ValueError, RecursionError, HandleError) as error:
+        raise SettingsError([f"{path} holds no site record: {error}"]) from None
+
+
+def _parse_prefix(name: str) -> Prefix:
+    try:
+        return Prefix.parse(name)
+    except InvalidHandle as error:
+        raise click.UsageError(f"{name!r} is no prefix: {error}") from None

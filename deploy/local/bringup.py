@@ -6,15 +6,26 @@ node's settings; the daemons then serve what they find in their databases.
 
 import asyncio
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-from deploy.local import control, ports
-from deploy.local.control import POSTGRES, Status
-from deploy.local.deployment import DAEMONS, NODES, RECURSIVE, RESOLVER_DATABASE, Deployment
+from deploy.local import control, ports, sample
+from deploy.local.control import POSTGRES, ProcessStatus, Status
+from deploy.local.deployment import DAEMONS, NODES, RECURSIVE, RESOLVER_DATABASE, Deployment, NodePlan
 from deploy.local.postgres import EmbeddedPostgres, ensure_database
-from deploy.local.processes import LocalError, exclusive
+from deploy.local.processes import LocalError, exclusive, tail
+from protocol.client import write_bundle
+from protocol.handle import ROOT_PREFIX_OCTETS, Prefix
+from registry.bulk import ImportOptions, ImportStatus, import_file
+from registry.bulk.progress import SilentProgress
+from registry.delegation import accept, allocate, read_authorisation, write_authorisation
+from registry.node import Node, open_node
+from registry.outcomes import Found
+from registry.settings import load_registry_settings
 
 READY_TIMEOUT_S: Final = 90.0  # a busy machine takes some seconds for each daemon
 POSTGRES_TIMEOUT_S: Final = 300.0  # recovery after a crash may be long
@@ -93,3 +104,111 @@ class Bringup:
                 if self.deployment.ports[name] != kept[name]:
                     self._tell(f"a port of {name} is taken by another program: it moves to another one")
         self.deployment.save()
+
+    async def _initialise(self) -> None:
+        """Make what each node needs, from the root down, and delegate to each child."""
+        async with AsyncExitStack() as opened:
+            nodes: dict[str, Node] = {}
+            for plan in NODES:
+                settings = load_registry_settings(self.deployment.settings_file(plan.name))
+                nodes[plan.name] = node = await opened.enter_async_context(open_node(settings))
+                if plan.parent is None:
+                    await self._write_bundle(node)
+                else:
+                    await self._delegate(plan, nodes[plan.parent], node)
+
+    async def _write_bundle(self, root: Node) -> None:
+        """Tell everybody where the root is."""
+        record = Prefix(ROOT_PREFIX_OCTETS).record
+        answer = await root.operations.resolve(record)
+        assert isinstance(answer, Found), "the root homes its own record"
+        write_bundle(self.deployment.bundle_file, {record: answer.values})
+        self._tell(f"root: its site, serial {root.site.serial}, is in {self.deployment.bundle_file}")
+
+    async def _delegate(self, plan: NodePlan, parent: Node, child: Node) -> None:
+        """Allocate the child's prefix on its parent and accept it on the child, by a file as two hosts would."""
+        prefix = Prefix.parse(plan.homes[0])
+        path = self.deployment.authorisation_file(plan.name)
+        write_authorisation(path, await allocate(parent.operations, prefix, child.site))
+        now_ms = int(time.time() * 1_000)
+        await accept(child.store, child.generations, read_authorisation(path), now_ms=now_ms)
+        self._tell(f"{plan.name}: delegated by {plan.parent}, site serial {child.site.serial}")
+
+    def _start_daemons(self) -> None:
+        home = self.deployment.home
+        for daemon in DAEMONS:
+            process = control.ask(home, {"do": "status"}).process(daemon)
+            if process and process.state != "running":  # it waits to start again: its settings may be new
+                control.ask(home, {"do": "end", "name": daemon})
+            word = "resolver" if daemon == RECURSIVE else "node"
+            command = [*control.PYTHON, "-m", "deploy.cli", word, str(self.deployment.settings_file(daemon))]
+            control.ask(home, {"do": "start", "name": daemon, "command": command})
+
+    async def _await_ready(self) -> None:
+        """Wait until every daemon says that it can do its work.
+
+        Raises LocalError that names those that do not, and why.
+        """
+        waiting = list(DAEMONS)
+        until_s = time.monotonic() + READY_TIMEOUT_S
+        while waiting:
+            for daemon in tuple(waiting):
+                if not why_not_ready(self.deployment, daemon):
+                    waiting.remove(daemon)
+                    self._tell(f"{daemon} answers on {self.deployment.address(daemon)}")
+            if waiting and (time.monotonic() > until_s or self._is_hopeless(waiting)):
+                raise LocalError("\n".join(self._describe_failure(daemon) for daemon in waiting))
+            await asyncio.sleep(POLL_S)
+
+    def _is_hopeless(self, waiting: list[str]) -> bool:
+        status = control.ask(self.deployment.home, {"do": "status"})
+        processes = [status.process(daemon) for daemon in waiting]
+        return any(process and process.restarts >= HOPELESS_RESTARTS for process in processes)
+
+    def _describe_failure(self, daemon: str) -> str:
+        process = control.ask(self.deployment.home, {"do": "status"}).process(daemon)
+        if process is None or not process.cause:
+            return f"{daemon} does not become ready: {why_not_ready(self.deployment, daemon)}"
+        return f"{daemon} {process.cause}; the end of {process.log}:\n{tail(Path(process.log))}"
+
+    async def _load_sample(self) -> None:
+        """Import the sample catalogue into the node of the enterprise, as `handlegrid import` does."""
+        settings = load_registry_settings(self.deployment.settings_file(sample.PREFIX))
+        options = ImportOptions(prefix=Prefix.parse(sample.PREFIX), default_ttl_s=settings.default_ttl_s)
+        async with open_node(settings) as node:
+            for industry, path in sample.write_catalogue(self.deployment.home / "sample"):
+                report = await import_file(
+                    path, operations=node.operations, options=options, progress=SilentProgress()
+                )
+                if report.status is not ImportStatus.COMPLETE:
+                    raise LocalError(f"the sample {path} was not imported:\n{report.to_text()}")
+                self._tell(f"{industry.title}: {report.counts.stored} products imported from {path}")
+
+
+def is_up(deployment: Deployment) -> bool:
+    """Whether every daemon runs and says that it can do its work."""
+    status = control.status(deployment.home)
+    return (
+        status is not None
+        and not status.stopping
+        and deployment.sample_loaded
+        and all(_is_running(status.process(daemon)) for daemon in DAEMONS)
+        and not any(why_not_ready(deployment, daemon) for daemon in DAEMONS)
+    )
+
+
+def _is_running(process: ProcessStatus | None) -> bool:
+    return process is not None and process.state == "running"
+
+
+def why_not_ready(deployment: Deployment, daemon: str) -> str:
+    """What a daemon says that it lacks; empty when it is ready."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
+    try:
+        with opener.open(deployment.health_url(daemon), timeout=HEALTH_TIMEOUT_S):
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read(2_000).decode(errors="replace").strip() or f"HTTP {error.code}"
+    except OSError as error:
+        return f"its health page does not answer ({error})"

@@ -26,6 +26,8 @@ from deploy.local.processes import (
 )
 
 POSTGRES: Final = "postgres"  # both the name of the process and of its directory
+PYTHON: Final = (sys.executable, "-P")
+"""Our interpreter, which must not import from whatever directory it is started in."""
 MAX_LINE_OCTETS: Final = 65_536  # a status of six processes is about a thousand
 ANSWER_TIMEOUT_S: Final = 30.0  # ending a daemon waits for its drain
 START_TIMEOUT_S: Final = 20.0
@@ -166,7 +168,7 @@ def _detach(home: Path) -> None:
     log = open_log(log_file(home))
     try:
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "deploy.local.supervisor", str(home)],
+            [*PYTHON, "-m", "deploy.local.supervisor", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -55,8 +55,12 @@ DAEMONS: Final = (*(node.name for node in NODES), RECURSIVE)
 
 def default_home() -> Path:
     """Where a deployment keeps everything: HANDLEGRID_HOME, else a place that suits the user."""
-    if chosen := os.environ.get("HANDLEGRID_HOME"):
-        return Path(chosen).expanduser().absolute()
+    chosen = os.environ.get("HANDLEGRID_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else usual_home()
+
+
+def usual_home() -> Path:
+    """The place that suits the user."""
     if os.geteuid() == 0:
         return DEFAULT_HOME_OF_ROOT
     return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser().absolute() / "handlegrid"
@@ -149,6 +153,10 @@ class Deployment:
     def authorisation_file(self, node: str) -> Path:
         """What a parent hands to the node for the prefix that it allocated."""
         return self.node_directory(node) / "authorisation.json"
+
+    def address(self, daemon: str) -> str:
+        """Where a daemon takes Handle requests, over UDP and TCP."""
+        return f"{ADDRESS}:{self.ports[daemon].handle}"
 
     def http_url(self, daemon: str) -> str:
         """Where a daemon takes HTTP requests."""

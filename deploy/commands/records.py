@@ -1,0 +1,86 @@
+"""`handlegrid import`: records from a file into the database of a node on this machine."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from deploy.commands.options import (
+    config_option,
+    echo_json,
+    home_option,
+    json_option,
+    node_option,
+    settings_of,
+)
+from protocol.errors import InvalidHandle
+from protocol.handle import Prefix
+from registry.bulk import FileFormat, ImportOptions, ImportReport, import_file, progress_for
+from registry.node import open_node
+from registry.settings import RegistrySettings, load_registry_settings
+
+
+@click.command(name="import")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--prefix", help="Prefix of every row of a CSV file that has a column `suffix`.")
+@click.option("--format", "file_format", type=click.Choice(list(FileFormat)), help="[default: by the name]")
+@click.option("--replace", is_flag=True, help="Replace a record that differs; otherwise its row is rejected.")
+@click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="File for rejected rows.")
+@click.option(
+    "--unsafe", is_flag=True, help="Accept a database that may lose acknowledged writes in a crash."
+)
+@config_option
+@node_option
+@home_option
+@json_option
+def import_(
+    *,
+    file: Path,
+    prefix: str | None,
+    file_format: FileFormat | None,
+    replace: bool,
+    rejects: Path | None,
+    unsafe: bool,
+    config: Path | None,
+    node: str | None,
+    home: Path,
+    as_json: bool,
+) -> int:
+    """Import the records in FILE (CSV or JSON Lines; - for standard input), on the host of the node.
+
+    CSV: a header with `handle`, or `suffix` and --prefix; every other column is a value type, or index:type. Safe to
+    run again after an interruption: what is stored alike is skipped.
+
+    Exit code: 0 every row is in, 1 some were rejected, 2 the file or an option cannot be used, 3 the database is gone.
+    """
+    settings = load_registry_settings(settings_of(config, node, home))
+    options = ImportOptions(
+        format=FileFormat(file_format) if file_format else None,
+        prefix=_parse_prefix(prefix),
+        replace=replace,
+        rejects=rejects,
+        default_ttl_s=settings.default_ttl_s,
+    )
+    report = asyncio.run(_import(file, settings, options, unsafe=unsafe))
+    if as_json:
+        echo_json(report.to_json())
+    else:
+        click.echo(report.to_text())
+    return report.exit_code
+
+
+async def _import(
+    file: Path, settings: RegistrySettings, options: ImportOptions, *, unsafe: bool
+) -> ImportReport:
+    async with open_node(settings, unsafe=unsafe) as node:
+        return await import_file(
+            file, operations=node.operations, options=options, progress=progress_for(sys.stderr)
+        )
+
+
+def _parse_prefix(text: str | None) -> Prefix | None:
+    try:
+        return Prefix.parse(text) if text else None
+    except InvalidHandle as error:
+        raise click.UsageError(f"--prefix {text}: {error}") from None
