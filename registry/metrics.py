@@ -10,6 +10,7 @@ from protocol.codes import OpCode, ResponseCode, op_name, rc_name
 from registry.outcomes import Created, Deleted, Rejected, Replaced, Result, Unchanged
 
 ROLE: Final = "registry"
+ANSWER_CACHE: Final = "answers"
 DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
 
 _REFERRALS: Final = frozenset({ResponseCode.SERVICE_REFERRAL, ResponseCode.PREFIX_REFERRAL})
@@ -58,6 +59,12 @@ class RegistryMetrics:
             ["limit"],
             registry=self.registry,
         )
+        self.db_pool_wait = Histogram(
+            "handlegrid_db_pool_wait_seconds",
+            "How long a request waited for a database connection.",
+            buckets=DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
         self.db_up = Gauge(
             "handlegrid_db_up", "Whether the database answered the last probe.", registry=self.registry
         )
@@ -80,10 +87,28 @@ class RegistryMetrics:
         )
         self.disk_free = Gauge("handlegrid_disk_free_bytes", "Octets free.", ["use"], registry=self.registry)
 
-    def answered(self, transport: str, op_code: int, code: int, outcome: str, elapsed_s: float) -> None:
-        """Count one answer; outcome as outcome_of() says."""
-        self.requests.labels(ROLE, transport, op_name(op_code), rc_name(code)).inc()
-        self.duration.labels(ROLE, outcome).observe(elapsed_s)
+    def answer_counter(
+        self, transport: str, op_code: int, code: int, outcome: str, *, cached: bool
+    ) -> Callable[[float], None]:
+        """Return what counts one kind of answer, given the seconds that it took.
+
+        outcome: what the transport says: hit, miss or shed. cached: whether the answer cache was asked first.
+        """
+        requests = self.requests.labels(ROLE, transport, op_name(op_code), rc_name(code))
+        duration = self.duration.labels(ROLE, outcome_of(code, outcome))
+        lookups = self.cache_lookups.labels(ANSWER_CACHE, "memory", outcome) if cached else None
+
+        def count(elapsed_s: float) -> None:
+            requests.inc()
+            duration.observe(elapsed_s)
+            if lookups is not None:
+                lookups.inc()
+
+        return count
+
+    def undecodable(self, transport: str) -> None:
+        """Count octets that are no request."""
+        self.requests.labels(ROLE, transport, op_name(0), rc_name(ResponseCode.PROTOCOL_ERROR)).inc()
 
     def registered(self, via: str, operation: OpCode, result: Result) -> None:
         """Count one write; via: rest, handle or import."""
@@ -93,17 +118,17 @@ class RegistryMetrics:
         """Count one check of credentials: success, failed, missing, refused or unreadable."""
         self.auth.labels(scheme, result).inc()
 
-    def watch_cache(self, cache: str, entries: Callable[[], float], octets: Callable[[], float]) -> None:
-        """Read the size of a cache in memory whenever metrics are collected."""
-        self.cache_entries.labels(cache, "memory").set_function(entries)
-        self.cache_bytes.labels(cache, "memory").set_function(octets)
+    def watch_answer_cache(self, entries: Callable[[], float], octets: Callable[[], float]) -> None:
+        """Read the size of the answer cache whenever metrics are collected."""
+        self.cache_entries.labels(ANSWER_CACHE, "memory").set_function(entries)
+        self.cache_bytes.labels(ANSWER_CACHE, "memory").set_function(octets)
 
     def watch_disk(self, use: str, path: str) -> None:
         """Read the free octets of the file system that holds path whenever metrics are collected."""
         self.disk_free.labels(use).set_function(lambda: _free_octets(path))
 
 
-def outcome_of(code: int, *, transport_outcome: str = "miss") -> str:
+def outcome_of(code: int, transport_outcome: str) -> str:
     """Return the label `outcome` of an answer: hit, miss, denied, referral, error or shed."""
     if transport_outcome != "miss":
         return transport_outcome

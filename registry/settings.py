@@ -67,6 +67,9 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     statistics_sources_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
     """Source networks counted per day; the rest is counted together as `other`."""
 
+    statistics_utc_offset_s: Annotated[int, Meta(ge=-50_400, le=50_400)] = 0
+    """Where the counted day begins, in seconds east of Greenwich: 28800 for China Standard Time."""
+
     def dsn(self) -> str:
         """Return the DSN of the database, from the file when there is one.
 

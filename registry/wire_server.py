@@ -69,10 +69,11 @@ class WireServer:
         except (StoreUnavailable, TimeoutError):
             return self._error(request, ResponseCode.ERROR, "The database of this server does not answer.")
         except HandleError as error:
+            if error.code is ResponseCode.ERROR:  # a fault of ours, whose text is for operators
+                return self._internal_error(request, peer, error)
             return self._error(request, error.code, str(error))
-        except Exception:
-            log.exception("request_failed", peer=peer.host, request_id=request.envelope.request_id)
-            return self._error(request, ResponseCode.ERROR, "Internal error.")
+        except Exception as error:
+            return self._internal_error(request, peer, error)
 
     async def _dispatch(self, request: Message) -> Answer:
         operation = request.header.op_code
@@ -110,6 +111,11 @@ class WireServer:
                 return self._answer(
                     request, code, ErrorBody(message=message).encode(), outcome.stamp, CACHE_TIME_MAX_S
                 )
+
+    def _internal_error(self, request: Message, peer: Peer, error: Exception) -> Answer:
+        request_id = request.envelope.request_id
+        log.error("request_failed", peer=peer.host, request_id=request_id, exc_info=error)
+        return self._error(request, ResponseCode.ERROR, "Internal error.")
 
     def _error(self, request: Message, code: ResponseCode, message: str) -> Answer:
         return self._answer(request, code, ErrorBody(message=message).encode())

@@ -15,6 +15,7 @@ from protocol.codes import OpCode, ResponseCode
 from protocol.errors import HandleError, StoreUnavailable
 from protocol.handle import Handle
 from protocol.jsonform import site_reply
+from protocol.runtime.logs import request_scope
 from protocol.site import Site
 from protocol.transport.http import peer_host
 from registry.rest.handles import HandleRequest, HandlesApi
@@ -40,17 +41,16 @@ class RestApi:
     on_answer: AnswerObserver
 
     def application(self) -> web.Application:
-        """Return the application; further routes (the message tunnel) must be added by add_routes's caller first."""
-        return web.Application(client_max_size=MAX_BODY_OCTETS)
-
-    def add_routes(self, app: web.Application) -> None:
-        """Take every request that no earlier route takes."""
+        """Return the application, whose one route takes every request."""
+        app = web.Application(client_max_size=MAX_BODY_OCTETS)
         app.router.add_route("*", "/{path:.*}", self.answer)
+        return app
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer any request; raises nothing but cancellation."""
         started_s = time.monotonic()
-        response = await self._answer(request)
+        with request_scope():
+            response = await self._answer(request)
         self.on_answer(
             _operation(request), response[CODE_KEY], time.monotonic() - started_s, peer_host(request)
         )
@@ -67,12 +67,13 @@ class RestApi:
         except StoreUnavailable:
             return _store_unavailable(request).response(pretty=pretty)
         except HandleError as error:
+            if error.code is ResponseCode.ERROR:  # a fault of ours, whose text is for operators
+                return _internal_error(request, error).response(pretty=pretty)
             return Problem(error.code, str(error)).response(pretty=pretty)
         except (ConnectionError, web.RequestPayloadError):
             return Problem(ResponseCode.PROTOCOL_ERROR, "The body ended early.").response(pretty=pretty)
-        except Exception:
-            log.exception("request_failed", peer=peer_host(request), method=request.method)
-            return Problem(ResponseCode.ERROR, "Internal error.").response(pretty=pretty)
+        except Exception as error:
+            return _internal_error(request, error).response(pretty=pretty)
 
     async def _route(self, request: web.Request, target: Target) -> web.Response:
         path = target.path
@@ -132,6 +133,11 @@ def _operation(request: web.Request) -> OpCode:
             return OpCode.DELETE_HANDLE
         case _:
             return OpCode.RESOLUTION
+
+
+def _internal_error(request: web.Request, error: Exception) -> Problem:
+    log.error("request_failed", peer=peer_host(request), method=request.method, exc_info=error)
+    return Problem(ResponseCode.ERROR, "Internal error.")
 
 
 def _store_unavailable(request: web.Request) -> Problem:

@@ -13,7 +13,18 @@ from protocol.transport.http import is_tls, peer_host
 from protocol.value import HandleValue
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
-from registry.outcomes import Created, Creation, Denied, Found, Identity, Referred, Rejected, Replaced, Result
+from registry.outcomes import (
+    Created,
+    Creation,
+    Denied,
+    Found,
+    Identity,
+    Referred,
+    Rejected,
+    Replaced,
+    Result,
+    Unchanged,
+)
 from registry.rest.authentication import (
     CredentialsUnreadable,
     PlainHttpRule,
@@ -23,6 +34,7 @@ from registry.rest.authentication import (
 from registry.rest.problem import Problem, json_response, unauthenticated
 from registry.rest.target import Target
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
+from registry.statistics import TrafficObserver
 
 SCHEME: Final = "basic"
 
@@ -47,6 +59,7 @@ class HandlesApi:
 
     operations: Operations
     metrics: RegistryMetrics
+    observer: TrafficObserver
     plain_http_credentials: PlainHttpRule
     default_ttl_s: int
 
@@ -83,8 +96,12 @@ class HandlesApi:
         if is_about_single_values(target, values):
             result = await self.operations.put_values(handle, encoded, by=by, overwrite=overwrite)
             return self._written(request, OpCode.ADD_VALUE, result)
-        results = await self.operations.create([Creation(handle, encoded)], by=by, replace=overwrite)
-        return self._written(request, OpCode.CREATE_HANDLE, results[0])
+        (result,) = await self.operations.create([Creation(handle, encoded)], by=by, replace=overwrite)
+        if (
+            isinstance(result, Unchanged) and not overwrite
+        ):  # it exists alike, and existing is what was excluded
+            result = Rejected(handle, ResponseCode.HANDLE_ALREADY_EXISTS, "")
+        return self._written(request, OpCode.CREATE_HANDLE, result)
 
     async def delete(self, request: HandleRequest) -> web.Response:
         """Delete a record, or with `index` single values."""
@@ -93,11 +110,11 @@ class HandlesApi:
         if indexes:
             result = await self.operations.remove_values(request.handle, indexes, by=by)
             return self._written(request, OpCode.REMOVE_VALUE, result)
-        results = await self.operations.delete([request.handle], by=by)
-        return self._written(request, OpCode.DELETE_HANDLE, results[0])
+        (result,) = await self.operations.delete([request.handle], by=by)
+        return self._written(request, OpCode.DELETE_HANDLE, result)
 
     def _written(self, request: HandleRequest, operation: OpCode, result: Result) -> web.Response:
-        self.metrics.registered("rest", operation, result)
+        self.observer.registered("rest", operation, result)
         if isinstance(result, Rejected):
             raise Problem(result.code, result.message, handle=request.handle, operation=operation)
         status = http_status(ResponseCode.SUCCESS, created=_made_something(operation, result))

@@ -1,0 +1,191 @@
+"""RegistryNode: a node with its listeners, metrics and health, on the running event loop."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib import metadata
+
+import structlog
+
+from protocol.generations import Generations
+from protocol.runtime.admin import Check, start_admin
+from protocol.runtime.lifecycle import measure_lag, repeat
+from protocol.runtime.listeners import Listeners, open_listeners
+from protocol.site import Site
+from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.http import HttpListener
+from protocol.transport.tcp import TcpListener
+from protocol.transport.udp import UdpListener
+from registry.health import DatabaseWatch
+from registry.metrics import RegistryMetrics
+from registry.node import Node, open_node
+from registry.operations import Operations
+from registry.rest.app import RestApi
+from registry.rest.handles import HandlesApi
+from registry.settings import RegistrySettings
+from registry.statistics import DailyStatistics, TrafficObserver
+from registry.wire_server import WireServer
+
+log = structlog.get_logger(__name__)
+
+Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryAddresses:
+    """Where a started node listens, as (address, port) pairs; a disabled listener has no pair."""
+
+    udp: tuple[Endpoint, ...]
+    tcp: tuple[Endpoint, ...]
+    http: tuple[Endpoint, ...]
+    admin: tuple[Endpoint, ...]
+
+
+class RegistryNode:
+    """One registry node on the running event loop: start() opens it, stop() drains and closes it."""
+
+    def __init__(self, settings: RegistrySettings, *, unsafe: bool = False) -> None:
+        """Prepare a node; nothing is opened or written yet.
+
+        unsafe: accept a database that may lose acknowledged writes in a crash.
+        """
+        self.settings = settings
+        self.metrics = RegistryMetrics()
+        self._unsafe = unsafe
+        self._resources = AsyncExitStack()
+        self._node: Node | None = None
+        self._addresses: RegistryAddresses | None = None
+
+    @property
+    def addresses(self) -> RegistryAddresses:
+        """Where the node listens; only after start()."""
+        assert self._addresses is not None, "the node is not started"
+        return self._addresses
+
+    @property
+    def site(self) -> Site:
+        """The node's own site record; only after start()."""
+        return self._opened().site
+
+    @property
+    def operations(self) -> Operations:
+        """The node's operations, as its front ends call them; only after start()."""
+        return self._opened().operations
+
+    async def start(self) -> None:
+        """Initialise the database when it is new, and open every listener.
+
+        Raises SettingsError (what to change) or StoreUnavailable (which database, why); nothing stays open then.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        log.info("registry_started", site_serial=self.site.serial, addresses=str(self.addresses))
+
+    async def stop(self) -> None:
+        """Stop accepting, let requests in progress end, write the counters, close the database.
+
+        Safe to repeat.
+        """
+        await self._resources.aclose()
+
+    def _opened(self) -> Node:
+        assert self._node is not None, "the node is not started"
+        return self._node
+
+    async def _start(self) -> None:
+        settings = self.settings
+        opening = open_node(settings, unsafe=self._unsafe, on_wait=self.metrics.db_pool_wait.observe)
+        node = self._node = await self._resources.enter_async_context(opening)
+        statistics = DailyStatistics(
+            node.store,
+            sources_max=settings.statistics_sources_max,
+            utc_offset_s=settings.statistics_utc_offset_s,
+        )
+        watch = DatabaseWatch(node.store, self.metrics.db_up)
+        await watch.probe()
+        self._start_tasks(statistics, watch)
+        listeners = await self._open_listeners(node, TrafficObserver(self.metrics, statistics))
+        admin = await self._open_admin(watch)
+        self._addresses = _addresses(listeners, admin)
+        self._describe()
+
+    def _start_tasks(self, statistics: DailyStatistics, watch: DatabaseWatch) -> None:
+        """Start what runs beside the requests; it ends after the listeners and before the database is closed."""
+        ended = asyncio.Event()
+        tasks = [
+            asyncio.create_task(repeat(statistics.write, self.settings.statistics_interval_s, ended)),
+            asyncio.create_task(watch.keep_looking(ended)),
+        ]
+        lag = asyncio.create_task(measure_lag(self.metrics.event_loop_lag.set))
+
+        async def end() -> None:
+            ended.set()
+            lag.cancel()
+            await asyncio.wait([*tasks, lag])
+
+        self._resources.push_async_callback(end)
+
+    async def _open_listeners(self, node: Node, observer: TrafficObserver) -> Listeners:
+        wire = WireServer(
+            operations=node.operations, site=node.site, monotonic=time.monotonic, wall_clock=time.time
+        )
+        handles = HandlesApi(
+            operations=node.operations,
+            metrics=self.metrics,
+            observer=observer,
+            plain_http_credentials=self.settings.plain_http_credentials,
+            default_ttl_s=self.settings.default_ttl_s,
+        )
+        rest = RestApi(handles=handles, site=node.site, on_answer=observer.answered_http)
+        listeners = await open_listeners(
+            self.settings,
+            wire.respond,
+            rest.application(),
+            cache=self._make_cache(node.generations),
+            observer=observer,
+        )
+        self._resources.push_async_callback(listeners.close)
+        return listeners
+
+    def _make_cache(self, generations: Generations) -> AnswerCache | None:
+        octets_max = self.settings.answer_cache_octets_max
+        if not octets_max:
+            return None
+        cache = AnswerCache(octets_max=octets_max, generations=generations)
+        self.metrics.watch_answer_cache(lambda: len(cache), lambda: cache.octets)
+        return cache
+
+    async def _open_admin(self, watch: DatabaseWatch) -> HttpListener | None:
+        settings = self.settings
+        if not settings.admin_port:
+            return None
+        check = Check(name="database", probe=watch.probe)
+        admin = await start_admin(settings.admin_address, settings.admin_port, self.metrics.registry, [check])
+        self._resources.push_async_callback(admin.close)
+        return admin
+
+    def _describe(self) -> None:
+        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        self.metrics.build_info.labels(_version(), "", loop, "none").set(1)
+        self.metrics.watch_disk("data", str(self.settings.data_dir))
+
+
+def _addresses(listeners: Listeners, admin: HttpListener | None) -> RegistryAddresses:
+    opened = listeners.opened
+    return RegistryAddresses(
+        udp=tuple(listener.address for listener in opened if isinstance(listener, UdpListener)),
+        tcp=tuple(listener.address for listener in opened if isinstance(listener, TcpListener)),
+        http=tuple(listener.address for listener in opened if isinstance(listener, HttpListener)),
+        admin=() if admin is None else (admin.address,),
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("handlegrid")
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,187 @@
+"""Counters of each day, kept in the database from the first day on since they cannot be rebuilt later.
+
+Answers are counted in memory; every few seconds, and at the end, what came since is added to the day's row. The
+statements stand here and not in store.py because nothing else asks these questions.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from typing import Final
+
+from protocol.codes import OpCode, ResponseCode
+from protocol.errors import StoreUnavailable
+from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta, Outcome
+from protocol.transport.base import Limit, TransportName
+from protocol.transport.source import source_network
+from registry.metrics import RegistryMetrics
+from registry.outcomes import Created, Result
+from registry.store import Connection, Store
+
+DAYS_REMEMBERED: Final = 2  # around midnight two days are counted at once
+_RESPONSE_IDS: Final = slice(20, 28)  # op code and response code of a message
+_COUNTERS_MAX: Final = 4_096  # known operations × codes × transports × outcomes; unknown ones share a name
+_FAILURES: Final = frozenset({ResponseCode.ERROR, ResponseCode.SERVER_TOO_BUSY, ResponseCode.PROTOCOL_ERROR})
+
+_ADD_DAY: Final = """
+    INSERT INTO daily_statistics AS kept (day, resolutions, successes, denials, failures, registrations,
+        peak_per_s, peak_at, latency_min_s, latency_max_s, latency_sum_s)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    ON CONFLICT (day) DO UPDATE SET
+        resolutions = kept.resolutions + excluded.resolutions,
+        successes = kept.successes + excluded.successes,
+        denials = kept.denials + excluded.denials,
+        failures = kept.failures + excluded.failures,
+        registrations = kept.registrations + excluded.registrations,
+        peak_at = CASE WHEN excluded.peak_per_s > kept.peak_per_s THEN excluded.peak_at ELSE kept.peak_at END,
+        peak_per_s = greatest(kept.peak_per_s, excluded.peak_per_s),
+        latency_min_s = least(kept.latency_min_s, excluded.latency_min_s),
+        latency_max_s = greatest(kept.latency_max_s, excluded.latency_max_s),
+        latency_sum_s = kept.latency_sum_s + excluded.latency_sum_s"""
+_ADD_SOURCES: Final = """
+    INSERT INTO daily_sources AS kept (day, source, resolutions)
+    SELECT $1, source, resolutions FROM unnest($2::text[], $3::bigint[]) AS given (source, resolutions)
+    ORDER BY source
+    ON CONFLICT (day, source) DO UPDATE SET resolutions = kept.resolutions + excluded.resolutions"""
+_SOURCES: Final = "SELECT source FROM daily_sources WHERE day = $1"
+
+
+class DailyStatistics:
+    """Counts in memory and adds to the database; at most sources_max source networks are named per day."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        sources_max: int,
+        utc_offset_s: int = 0,
+    ) -> None:
+        self._store = store
+        self._wall_clock = wall_clock
+        self._sources_max = sources_max
+        self._counters = DayCounters(utc_offset_s=utc_offset_s, sources_max=sources_max)
+        self._named: dict[date, set[str]] = {}
+
+    def resolved(self, code: int, elapsed_s: float, host: str) -> None:
+        """Count one resolution by its response code and the network of its client."""
+        self._counters.record(self._wall_clock(), _outcome(code), elapsed_s, source_network(host))
+
+    def registered(self, count: int = 1) -> None:
+        """Count identifiers that were created."""
+        self._counters.record_registrations(self._wall_clock(), count)
+
+    async def write(self) -> None:
+        """Add what was counted since the last call; what cannot be written is kept for the next one."""
+        deltas = self._counters.take_delta()
+        for position, delta in enumerate(deltas):
+            try:
+                await self._add(delta)
+            except BaseException as error:
+                self._counters.give_back(deltas[position:])
+                if isinstance(error, StoreUnavailable):
+                    return
+                raise
+
+    async def _add(self, delta: DayDelta) -> None:
+        async with self._store.connection() as connection, connection.transaction():
+            named = await self._names(connection, delta.day)
+            sources = self._bounded(delta.sources, named)
+            await connection.execute(_ADD_DAY, *_row(delta))
+            if sources:
+                await connection.execute(_ADD_SOURCES, delta.day, list(sources), list(sources.values()))
+        named.update(sources)
+
+    async def _names(self, connection: Connection, day: date) -> set[str]:
+        """Return the source networks that the day's rows name already, read once per day and process."""
+        if day not in self._named:
+            while len(self._named) >= DAYS_REMEMBERED:
+                del self._named[min(self._named)]
+            self._named[day] = {record["source"] for record in await connection.fetch(_SOURCES, day)}
+        return self._named[day]
+
+    def _bounded(self, sources: dict[str, int], named: set[str]) -> dict[str, int]:
+        """Return the counts with new networks beyond the bound added up as one."""
+        bounded: dict[str, int] = {}
+        room = self._sources_max - len(named - {OTHER_SOURCES})
+        for source, count in sources.items():
+            name = source
+            if source not in named and source != OTHER_SOURCES:
+                name = source if room > 0 else OTHER_SOURCES
+                room -= 1
+            bounded[name] = bounded.get(name, 0) + count
+        return bounded
+
+
+class TrafficObserver:
+    """Counts every answer: as a metric, and resolutions in the counters of the day."""
+
+    def __init__(self, metrics: RegistryMetrics, statistics: DailyStatistics) -> None:
+        self._metrics = metrics
+        self._statistics = statistics
+        self._counters: dict[tuple[TransportName, bytes, str], Callable[[float], None]] = {}
+
+    def answered(
+        self,
+        transport: TransportName,
+        request_octets: bytes,
+        response_octets: bytes,
+        outcome: str,
+        elapsed_s: float,
+        *,
+        host: str,
+    ) -> None:
+        """Count an answer that was encoded; see protocol.transport.base.TransportObserver."""
+        ids = response_octets[_RESPONSE_IDS]
+        op_code, code = int.from_bytes(ids[:4], "big"), int.from_bytes(ids[4:], "big")
+        count = self._counters.get((transport, ids, outcome))
+        if count is None:
+            count = self._metrics.answer_counter(transport, op_code, code, outcome, cached=True)
+            if len(self._counters) < _COUNTERS_MAX:
+                self._counters[transport, ids, outcome] = count
+        count(elapsed_s)
+        if op_code == OpCode.RESOLUTION:
+            self._statistics.resolved(code, elapsed_s, host)
+
+    def answered_http(self, operation: OpCode, code: int, elapsed_s: float, host: str) -> None:
+        """Count an answer of the record API."""
+        self._metrics.answer_counter("http", operation, code, "miss", cached=False)(elapsed_s)
+        if operation is OpCode.RESOLUTION:
+            self._statistics.resolved(code, elapsed_s, host)
+
+    def registered(self, via: str, operation: OpCode, result: Result) -> None:
+        """Count the result of a write."""
+        self._metrics.registered(via, operation, result)
+        if isinstance(result, Created):
+            self._statistics.registered()
+
+    def limit_reached(self, name: Limit) -> None:
+        """Count a limit that was met."""
+        self._metrics.limit_reached.labels(name).inc()
+
+    def undecodable(self, transport: TransportName) -> None:
+        """Count octets that are no request."""
+        self._metrics.undecodable(transport)
+
+
+def _outcome(code: int) -> Outcome:
+    if code == ResponseCode.SUCCESS:
+        return "success"
+    return "failed" if code in _FAILURES else "denied"
+
+
+def _row(delta: DayDelta) -> Iterable[object]:
+    peak_at = datetime.fromtimestamp(delta.peak_wall_s, UTC) if delta.peak_wall_s else None
+    return (
+        delta.day,
+        delta.resolutions,
+        delta.successes,
+        delta.denials,
+        delta.failures,
+        delta.registrations,
+        delta.peak_per_s,
+        peak_at,
+        delta.latency_min_s,
+        delta.latency_max_s,
+        delta.latency_sum_s,
+    )
