@@ -211,16 +211,16 @@ class HandleClient:
             on_hop=on_hop,
         )
         failures: list[_Failure] = []
-        useless: set[tuple[str, int]] = set()
+        useless: set[Site] = set()
         for target in targets:
-            if target.server in useless or self._clock() >= deadline_s:
+            if target.site in useless or self._clock() >= deadline_s:
                 continue
             result = await self._attempt(ask, target, effort)
             if isinstance(result, Answer):
                 return result
             failures.append(result)
             if result.code is not None:
-                useless.add(target.server)  # it answered: another transport would bring the same
+                useless.add(target.site)  # it answered: another transport would bring the same
         raise self._explain(ask, targets, failures, timed_out=self._clock() >= deadline_s)
 
     async def exchange_with_site(

@@ -139,11 +139,6 @@ class Target:
     """Of the HTTP tunnel."""
 
     @property
-    def server(self) -> tuple[str, int]:
-        """What a server's answers and failures are remembered by."""
-        return self.address, self.port
-
-    @property
     def version(self) -> Version:
         """The protocol version to write requests in: the site's, at most ours, never the broken 2.5 and 2.6."""
         spoken = min((self.site.protocol_major, self.site.protocol_minor), OUR_VERSION)
