@@ -15,7 +15,7 @@ import uvloop
 from protocol.errors import SettingsError, StoreUnavailable
 
 EXIT_SETTINGS: Final = 2  # what the operator set cannot be used; starting again does not help
-EXIT_OUTAGE: Final = 1  # something that the daemon needs is down; starting again may help
+EXIT_OUTAGE: Final = 3  # something that the daemon needs is down; starting again may help
 LAG_PERIOD_S: Final = 0.5  # how often the event loop's lag is measured
 
 log = structlog.get_logger(__name__)
