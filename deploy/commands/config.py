@@ -22,7 +22,7 @@ LOADERS: Final[dict[str, Callable[[Path], Settings]]] = {
 }
 
 
-@click.group()
+@click.group(short_help="Check and show settings.")
 def config() -> None:
     """Check settings files, and show what is in force."""
 

@@ -17,7 +17,7 @@ from deploy.local.processes import ends_with_parent
 WATCH_S: Final = 0.2
 
 
-@click.command()
+@click.command(short_help="Run a registry node.")
 @click.argument("config", type=SETTINGS_FILE)
 @click.option(
     "--with-resolver",
@@ -39,7 +39,7 @@ def node(config: Path, with_resolver: Path | None, unsafe: bool) -> int:
     return run(load_registry_settings(config), unsafe=unsafe)
 
 
-@click.command()
+@click.command(short_help="Run a recursive node.")
 @click.argument("config", type=SETTINGS_FILE)
 def resolver(config: Path) -> None:
     """Run a recursive node with the settings in CONFIG until it is told to stop."""

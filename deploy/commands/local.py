@@ -29,7 +29,7 @@ def teller(*, quiet: bool = False) -> Callable[[str], None]:
     return tell
 
 
-@click.command()
+@click.command(short_help="Start a whole hierarchy on this machine.")
 @home_option
 @json_option
 def up(*, home: Path, as_json: bool) -> int:
@@ -57,7 +57,7 @@ def up(*, home: Path, as_json: bool) -> int:
     return code
 
 
-@click.command()
+@click.command(short_help="Stop it; the data stay.")
 @home_option
 @json_option
 def down(*, home: Path, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def down(*, home: Path, as_json: bool) -> None:
         tell("everything has ended; the data stay" if stopped else f"nothing was running in {home}")
 
 
-@click.command()
+@click.command(short_help="Show what runs, and where.")
 @home_option
 @json_option
 def status(*, home: Path, as_json: bool) -> int:

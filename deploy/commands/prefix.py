@@ -22,7 +22,7 @@ from registry.settings import RegistrySettings, load_registry_settings
 MAX_SITE_FILE_OCTETS = 1_048_576  # a site of a full message in JSON stays below
 
 
-@click.group()
+@click.group(short_help="Allocate and accept prefixes.")
 def prefix() -> None:
     """Allocate prefixes on a parent's node, and accept them on the child's."""
 

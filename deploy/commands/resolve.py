@@ -92,7 +92,7 @@ class Outcome:
                 return {"failure": {name: part for name, part in parts.items() if part}, "hops": hops}
 
 
-@click.command()
+@click.command(short_help="Resolve a handle.")
 @click.argument("handle")
 @click.option("--trace", is_flag=True, help="Show every hop: who was asked, what for, and what came back.")
 @click.option("--server", metavar="ADDRESS[:PORT]", help="Ask this server alone, such as a recursive node.")
