@@ -74,7 +74,7 @@ async def import_file(
         failure = f"{error}{_stored_note(counts)}"
     except StoreUnavailable as error:
         status = ImportStatus.DATABASE_GONE
-        failure = f"the database does not answer: {error}{_stored_note(counts)}"
+        failure = f"{error}{_stored_note(counts)}"
     finally:
         written, fault = _close(rejects)
     if fault:
@@ -91,6 +91,8 @@ async def import_file(
 
 
 def _stored_note(counts: ImportCounts) -> str:
+    if not counts.read_octets:
+        return ""  # nothing was handed to the database yet: a fault of the command line
     return (
         f"\n{counts.stored} rows are in; run the same command again when that is mended, it skips what is in"
     )
@@ -167,7 +169,7 @@ class _Import:
 
     async def _read(self, source: Source) -> None:
         splitter = LineSplitter()
-        async for chunk in source.chunks():
+        while chunk := await source.read():
             self._read_octets += len(chunk)
             await self._take(splitter.feed(chunk))
         await self._take(splitter.finish(), last=True)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -79,34 +78,35 @@ class Source:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ImportUnusable(f"cannot read {path}: {reason}") from None
         self._path = path
+        self._pipe: asyncio.StreamReader | None = None
+        self._transport: asyncio.ReadTransport | None = None
         self._is_regular = stat.S_ISREG(status.st_mode)
         self.octets = status.st_size if self._is_regular else None
         """Size of the file; None of a pipe."""
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the octets in order. Raises ImportUnusable when they cannot be read."""
+    async def read(self) -> bytes:
+        """Return the next octets, nothing at the end. Raises ImportUnusable when they cannot be read."""
         try:
-            async for chunk in self._file_chunks() if self._is_regular else self._pipe_chunks():
-                yield chunk
+            if self._is_regular:
+                return await asyncio.to_thread(self._file.read, CHUNK_OCTETS)
+            if self._pipe is None:
+                self._pipe = await self._open_pipe()
+            return await self._pipe.read(CHUNK_OCTETS)
         except OSError as error:
             raise ImportUnusable(f"cannot read {self._path} any further: {error.strerror}") from None
 
-    async def _file_chunks(self) -> AsyncIterator[bytes]:
-        while chunk := await asyncio.to_thread(self._file.read, CHUNK_OCTETS):
-            yield chunk
-
-    async def _pipe_chunks(self) -> AsyncIterator[bytes]:
+    async def _open_pipe(self) -> asyncio.StreamReader:
         """Read without a thread: one that waits for a silent pipe could not be stopped."""
-        reader = asyncio.StreamReader(limit=CHUNK_OCTETS)
+        pipe = asyncio.StreamReader(limit=CHUNK_OCTETS)
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._file)
-        try:
-            while chunk := await reader.read(CHUNK_OCTETS):
-                yield chunk
-        finally:
-            transport.close()
+        self._transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(pipe), self._file
+        )
+        return pipe
 
     def close(self) -> None:
-        """Close it; standard input stays open."""
-        if self._file is not sys.stdin.buffer:
+        """Close it; standard input stays open unless it is a pipe."""
+        if self._transport is not None:
+            self._transport.close()
+        elif self._file is not sys.stdin.buffer:
             self._file.close()
