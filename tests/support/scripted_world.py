@@ -9,9 +9,10 @@ from ipaddress import ip_address
 from typing import Final
 
 from protocol.bodies import ErrorBody, ReferralBody, ResolutionRequest, ResolutionResponse
-from protocol.client.answers import Answer, Reply, read_answer
+from protocol.client.answers import Answer, Found, Question, Reply, read_answer
 from protocol.client.delegation import Delegation
-from protocol.client.resolution import Ask, Resolution
+from protocol.client.resolution import DEFAULT_LIMITS, Ask, Limits, Resolution
+from protocol.client.selection import Opening
 from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import ResolutionFailed, Unreachable
 from protocol.handle import Handle, Prefix
@@ -191,6 +192,7 @@ ROOT: Final = "20.0.0.1"
 TOP: Final = "20.0.0.2"
 SECOND: Final = "20.0.0.3"
 ENTERPRISE: Final = "20.0.0.4"
+PUMP: Final = "88.100.1/pump-7"
 
 
 def national_hierarchy() -> ScriptedWorld:
@@ -223,3 +225,31 @@ class DelegationMemory:
     def learn(self, delegation: Delegation) -> None:
         """As the client reports it."""
         self.delegations[delegation.prefix.key] = delegation
+
+
+def question(name: str, *, types: tuple[str, ...] = (), authoritative: bool = False) -> Question:
+    """A question for a handle."""
+    return Question(handle=Handle.parse(name), types=types, authoritative=authoritative)
+
+
+def resolution(
+    name: str,
+    memory: DelegationMemory | None = None,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    openings: tuple[Opening, ...] = (),
+) -> Resolution:
+    """A resolution that begins at ROOT."""
+    return Resolution(
+        question(name),
+        root=service(ROOT),
+        known=(memory or DelegationMemory()).known,
+        limits=limits,
+        openings=openings,
+    )
+
+
+def url_of(reply: Reply) -> str:
+    """The first URL value of a reply, which must hold one."""
+    assert isinstance(reply, Found)
+    return next(found.data.decode() for found in reply.values if found.type == "URL")
