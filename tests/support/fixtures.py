@@ -1,6 +1,6 @@
 """Fixtures that every test may ask for. What is expensive lives as long as the session."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from tests.support.postgres import TestPostgres
 from tests.support.scratch import scratch_directory
 from tests.support.valkey import TestValkey
+from tests.support.world import World
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +65,13 @@ def scratch() -> Iterator[Path]:
     """Give a directory of the test's own under the temporary directory, which other users may enter."""
     with scratch_directory() as path:
         yield path
+
+
+@pytest.fixture
+async def world(postgres: TestPostgres, scratch: Path) -> AsyncIterator[World]:
+    """Give an empty world; its nodes end with the test."""
+    made = World(postgres, scratch)
+    try:
+        yield made
+    finally:
+        await made.close()
