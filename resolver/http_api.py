@@ -22,7 +22,7 @@ from protocol.value import ValueList
 from resolver.cache.policy import Denial
 from resolver.cache.singleflight import TooBusy
 from resolver.http_headers import entity_tag, freshness, matches, static_freshness, wants_json
-from resolver.pages import Pages, redirect_target
+from resolver.pages import Pages, local_path, redirect_target
 from resolver.recursor import Origin, Recursor, Resolved, system_clocks
 from resolver.target import BadTarget, Target, parse_target, strip_scheme
 from resolver.wire_server import explain, select
@@ -137,7 +137,7 @@ class HttpApi:
         name = strip_scheme(typed[-1].encode("utf-8", "surrogateescape")) if typed else b""
         if not name:
             return self._page(200, self._pages.index(), static_freshness(self._node))
-        location = f"/{Handle(name).percent_encode()}?noredirect"
+        location = f"{local_path(Handle(name))}?noredirect"
         return self._page(
             303, self._pages.moved(location), {"Location": location, "Cache-Control": "no-store"}
         )

@@ -144,7 +144,9 @@ class RecursiveNode:
         )
         self._closers.push_async_callback(store.close)
         self._closers.push_async_callback(store.flush)
-        self._own_task(repeat(store.flush, settings.statistics_interval_s, self._stopping))
+        writing = repeat(store.flush, settings.statistics_interval_s, self._stopping)
+        # Awaited and not cancelled: a write that is cut off would count twice or not at all.
+        self._closers.push_async_callback(_wait_for, asyncio.get_running_loop().create_task(writing))
 
     def _cache(self, metrics: Metrics, observer: Observer) -> TieredCache:
         settings = self.settings
@@ -191,7 +193,11 @@ class RecursiveNode:
         exchanger = Exchanger()
         self._closers.push_async_callback(exchanger.close)
         client = HandleClient(
-            lambda: root.service, exchanger, total_s=settings.resolution_time_s, request_digest=True
+            lambda: root.service,
+            exchanger,
+            total_s=settings.resolution_time_s,
+            exchange_s=settings.exchange_time_s,
+            request_digest=True,
         )
         recursor = Recursor(
             cache=cache,
@@ -254,6 +260,10 @@ async def _end(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+async def _wait_for(task: "asyncio.Task[None]") -> None:
+    await task
 
 
 async def _drop(counters: DayCounters, interval_s: float) -> None:

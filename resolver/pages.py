@@ -58,6 +58,12 @@ def safe_location(octets: bytes) -> str | None:
     return location if location is not None and len(location) <= LOCATION_CHARACTERS_MAX else None
 
 
+def local_path(handle: Handle) -> str:
+    """The path of a handle on this host; never one that a browser takes for another host, such as //x."""
+    path = handle.percent_encode()
+    return f"/%2F{path[1:]}" if path.startswith("/") else f"/{path}"
+
+
 class Pages:
     """Renders every page; the style is part of the page, so that one hash in the policy allows it and nothing else."""
 
@@ -84,7 +90,7 @@ class Pages:
         return self._render(
             "record.html",
             handle=_printable(str(handle)),
-            path=handle.percent_encode(),
+            path=local_path(handle),
             rows=[_row(value) for value in values],
             target=redirect_target(values),
             age_s=age_s,
@@ -110,7 +116,7 @@ class Pages:
         return self._render(
             "failed.html",
             handle=_printable(str(handle)),
-            path=handle.percent_encode(),
+            path=local_path(handle),
             cause=_printable(cause),
             remedy=_printable(remedy),
             busy=busy,
@@ -158,7 +164,7 @@ def _link(value: HandleValue) -> str:
     if kind == "URL" or kind.startswith("URL."):
         return safe_location(value.data) or ""
     if kind in ("HS_ALIAS", "HS_SERV", "HS_SERV.PREFIX") and 0 < len(value.data) <= 2048:
-        return f"/{Handle(value.data).percent_encode()}?noredirect"
+        return f"{local_path(Handle(value.data))}?noredirect"
     return ""
 
 

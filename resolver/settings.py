@@ -71,6 +71,10 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     resolution_time_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
     """Budget of one question, all exchanges and retries together; deployed clients give up after a few seconds."""
 
+    exchange_time_s: Annotated[float, Meta(gt=0, le=60)] = 1.5
+    """Patience with one interface of one server, before the next is tried: long enough for a second datagram, short
+    enough that a client learns of a dead server before it gives up on us after three seconds."""
+
     value_entries_max: PositiveInt = 500_000
     """Records kept in memory."""
 
