@@ -341,14 +341,15 @@ class HandleClient:
         self, ask: Ask, targets: Sequence[Target], failures: Sequence[_Failure], *, timed_out: bool
     ) -> ResolutionFailed:
         """What to tell the operator about an exchange that no target answered."""
-        node = f"service of {ask.service.name}" if ask.service.name else "service"
+        name = ask.service.name
+        node = name if name.startswith("the ") else f"service of {name}"
         if not failures:
             cause = (
                 "the time for the whole resolution is used up"
                 if timed_out
                 else "no query interface that we speak"
             )
-            remedy = "" if timed_out else f"correct the interfaces in {ask.service.name}"
+            remedy = "" if timed_out else f"correct the interfaces in {name}"
             return Unreachable(cause, node=node, remedy=remedy)
         causes = "; ".join(f"{failure.target}: {failure.cause}" for failure in failures)
         since = self._since([failure.target for failure in failures])
@@ -357,7 +358,7 @@ class HandleClient:
             return LameService(
                 causes,
                 node=node,
-                remedy=f"home the prefix of {ask.handle} on that node, or correct {ask.service.name}",
+                remedy=f"home the prefix of {ask.handle} on that node, or correct what {name} says",
             )
         return Unreachable(causes, node=node, since=since, remedy=_remedy(failures))
 

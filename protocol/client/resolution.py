@@ -32,7 +32,7 @@ from protocol.client.delegation import (
 from protocol.client.selection import Opening, routable_sites
 from protocol.client.walk import Walk
 from protocol.codes import REFERRALS, ResponseCode
-from protocol.errors import LameService, ResolutionFailed
+from protocol.errors import LameService, ResolutionFailed, Unreachable
 from protocol.handle import Handle, Prefix
 from protocol.site import Service, Site
 
@@ -117,12 +117,13 @@ class Resolution:
         self._remembered: set[bytes] = set()
         """Keys of the facts that came from the driver's memory and may be out of date."""
         self._used: list[Delegation] = []
-        self._asked: set[Fingerprint] = set()
+        self._asked: dict[Fingerprint, ResolutionFailed | None] = {}
+        """Every exchange so far, with the failure of those that failed."""
+        self._doubted: ResolutionFailed | None = None
         self._referrals = 0
         self._exchanges = 0
         self._reply: Reply | None = None
         self._failure: ResolutionFailed | None = None
-        self._lame: LameService | None = None
         self._walks: list[Walk] = []
         self._begin(question.handle.resolved, question.indexes, question.types)
 
@@ -145,7 +146,7 @@ class Resolution:
         wall_s: Unix seconds, for absolute TTLs.
         """
         walk = self._walks[-1]
-        self._count(walk)
+        self._note(walk, None)
         if answer.code in REFERRALS:
             self._refer(walk, answer)
             return ()
@@ -158,12 +159,12 @@ class Resolution:
 
     def failed(self, failure: ResolutionFailed) -> None:
         """No site of the last Ask gave a usable answer. The next step() tries what is left, or raises the failure."""
-        self._count(self._walks[-1])
+        self._note(self._walks[-1], failure)
         self._give_up(failure)
 
-    def _count(self, walk: Walk) -> None:
+    def _note(self, walk: Walk, failure: ResolutionFailed | None) -> None:
         self._exchanges += 1
-        self._asked.add(_fingerprint(walk.asked, self._sites(walk)))
+        self._asked[_fingerprint(walk.asked, self._sites(walk))] = failure
 
     def take_remembered(self) -> tuple[Delegation, ...]:
         """The remembered delegations that were relied on since the last call, for traces."""
@@ -240,8 +241,9 @@ class Resolution:
         if self._exchanges >= self._limits.exchanges_max:
             self._failure = failures.limit("exchanges_max", self._limits.exchanges_max, walk)
             return None
-        if _fingerprint(walk.asked, sites) in self._asked:
-            self._give_up(self._lame or failures.loop(walk))
+        fingerprint = _fingerprint(walk.asked, sites)
+        if fingerprint in self._asked:
+            self._give_up(self._asked[fingerprint] or failures.loop(walk))
             return None
         at_target = walk.is_at_target
         inner = len(self._walks) > 1
@@ -348,25 +350,30 @@ class Resolution:
 
     def _give_up(self, failure: ResolutionFailed) -> None:
         """Nobody at the innermost walk's locator helps: take what else there is, outwards, else fail."""
-        if isinstance(failure, LameService):
-            self._lame = failure
         while True:
             walk = self._walks[-1]
             if walk.locator.services:
                 walk.locator = walk.locator.without_sites()
                 return
-            if isinstance(failure, LameService) and self._doubt(walk):
+            if self._doubt(walk, failure):
                 return
             if len(self._walks) == 1:
-                self._failure = failure
+                self._failure = failure if walk.is_at_target else self._doubted or failure
                 return
             self._walks.pop()
 
-    def _doubt(self, walk: Walk) -> bool:
-        """Whether the delegation that led to a lame service was only remembered; then it is asked for afresh, once."""
+    def _doubt(self, walk: Walk, failure: ResolutionFailed) -> bool:
+        """Whether the service that failed was only remembered; then its prefix record is asked for afresh.
+
+        Once in a resolution: a node that moved is found again before its old record's TTL is over, and a node that is
+        down costs its parent one exchange.
+        """
         prefix = walk.relied_on
-        if prefix is None or prefix.key not in self._remembered:
+        if self._doubted is not None or prefix is None or prefix.key not in self._remembered:
             return False
+        if not isinstance(failure, LameService | Unreachable):
+            return False
+        self._doubted = failure
         self._remembered.discard(prefix.key)
         self._facts[prefix.key] = None
         self._place(walk)

@@ -10,13 +10,14 @@ from protocol.client.delegation import Delegation, read_delegation
 from protocol.client.resolution import Ask, Resolution
 from protocol.client.selection import Opening
 from protocol.codes import ResponseCode
-from protocol.errors import LameService, NoService, PrivateReferral
+from protocol.errors import LameService, NoService, PrivateReferral, Unreachable
 from protocol.handle import Prefix
 from protocol.value import ValueList
 from tests.support.scripted_world import (
     ENTERPRISE,
     PUMP,
     SECOND,
+    TOP,
     DelegationMemory,
     ScriptedWorld,
     always,
@@ -26,6 +27,7 @@ from tests.support.scripted_world import (
     referring,
     resolution,
     service,
+    silent,
     site,
     value,
 )
@@ -159,6 +161,43 @@ def test_a_delegation_that_is_lame_when_fresh_too_fails_as_lame() -> None:
     with pytest.raises(LameService):
         lame(world, resolution(PUMP, DelegationMemory([old])), at="20.0.0.66")
     assert [handle for _, handle in world.asked].count("lame") == 1
+
+
+def test_a_node_that_moved_is_found_before_its_old_record_expires() -> None:
+    world = national_hierarchy()
+    old = Delegation(prefix=Prefix.parse("88.100.1"), sites=(site("20.0.0.66"),), ttl_s=3_600)
+    above = Delegation(prefix=Prefix.parse("88.100"), prefix_sites=(site(SECOND),), ttl_s=3_600)
+    learned: list[Delegation] = []
+
+    reply = world.drive(resolution(PUMP, DelegationMemory([old, above])), learned)
+
+    assert isinstance(reply, Found)
+    assert world.asked == [(SECOND, "0.NA/88.100.1"), (ENTERPRISE, PUMP)]
+    assert learned[-1].sites == (site(ENTERPRISE),)
+
+
+def test_a_node_that_is_down_costs_its_parent_one_exchange_and_is_named_in_the_failure() -> None:
+    world = national_hierarchy()
+    world.node(ENTERPRISE).always = silent
+    learned: list[Delegation] = []
+    with pytest.raises(Unreachable):
+        world.drive(resolution(PUMP), learned)
+    world.asked.clear()
+
+    with pytest.raises(Unreachable, match=ENTERPRISE):
+        world.drive(resolution(PUMP, DelegationMemory(learned)))
+    assert world.asked == [(ENTERPRISE, PUMP), (SECOND, "0.NA/88.100.1")]
+
+
+def test_a_parent_that_is_down_too_does_not_hide_the_failure_of_the_node() -> None:
+    world = national_hierarchy()
+    learned: list[Delegation] = []
+    world.drive(resolution(PUMP), learned)
+    for address in (TOP, SECOND, ENTERPRISE):
+        world.node(address).always = silent
+
+    with pytest.raises(Unreachable, match=ENTERPRISE):
+        world.drive(resolution(PUMP, DelegationMemory(learned)))
 
 
 def test_a_fresh_delegation_to_a_lame_node_is_not_looked_up_again() -> None:
