@@ -33,4 +33,4 @@ format:  ## Put the code into the house's form
 	@$(RUN) --dev ruff check --fix
 
 bench:  ## Measure cached answers per second on this machine
-	@$(RUN) --dev python -m benchmarks.load
+	@$(RUN) --dev python -m benchmarks.cached_answers

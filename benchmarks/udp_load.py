@@ -24,7 +24,7 @@ from protocol.codes import OpCode
 from protocol.handle import Handle
 from protocol.message import Message
 
-WINDOW: Final = 256  # requests in flight: enough to keep one server core busy across a scheduler tick
+WINDOW: Final = 128  # requests in flight: they keep a server busy and fit the smallest default receive buffer
 LOST_AFTER_S: Final = 1.0  # a request without an answer for so long is counted as lost and sent no more
 SAMPLE_EVERY: Final = 64  # latencies kept: one of so many, so that measuring costs little
 REQUEST_ID_AT: Final = slice(8, 12)
