@@ -27,8 +27,9 @@ from protocol.client.resolution import (
 )
 from protocol.client.selection import Opening, ServerHealth, Target, plan_targets
 from protocol.client.trace import Hop
-from protocol.codes import REFERRALS, OpCode, OpFlag, ResponseCode, rc_name
-from protocol.errors import LameService, ResolutionFailed, Unreachable, WireError
+from protocol.client.verdict import Failure, cause_of, explain, judge, refusal
+from protocol.codes import OpCode, OpFlag, ResponseCode
+from protocol.errors import ResolutionFailed, Unreachable, WireError
 from protocol.message import ANSWER_LIFE_S, Message, response_code_of
 from protocol.site import Interface, InterfaceProtocol, Server, Service, Site
 
@@ -38,26 +39,6 @@ WALK_FLAGS: Final = OpFlag.PUBL
 """Of requests to authorities: they need not recurse, and no cache stands in between."""
 ASK_FLAGS: Final = OpFlag.PUBL | OpFlag.RECU | OpFlag.CACR
 """Of requests to a server that may resolve for us."""
-
-TRY_ELSEWHERE: Final = frozenset(
-    {
-        ResponseCode.ERROR,
-        ResponseCode.SERVER_TOO_BUSY,
-        ResponseCode.PROTOCOL_ERROR,
-        ResponseCode.RECURSION_LIMIT,
-        ResponseCode.SERVER_BACKUP,
-        ResponseCode.OUT_OF_DATE_SITE_INFO,
-        ResponseCode.SERVER_NOT_RESPONSIBLE,
-    }
-)
-"""Codes that say something about the server and nothing about the handle: another site may know."""
-
-LEADS_ON: Final = REFERRALS | {
-    ResponseCode.SUCCESS,
-    ResponseCode.HANDLE_NOT_FOUND,
-    ResponseCode.VALUES_NOT_FOUND,
-}
-"""The only codes that mean anything when asked for a prefix record or a service handle."""
 
 OnHop = Callable[[Hop], None]
 Learn = Callable[[Delegation], None]
@@ -87,15 +68,6 @@ class _Effort:
     recursion_count: int
     deadline_s: float
     on_hop: OnHop
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure:
-    """Why one target was given up."""
-
-    target: Target
-    cause: str
-    code: int | None = None
 
 
 def ignore_hop(hop: Hop) -> None:
@@ -210,7 +182,7 @@ class HandleClient:
             deadline_s=deadline_s,
             on_hop=on_hop,
         )
-        failures: list[_Failure] = []
+        failures: list[Failure] = []
         useless: set[Site] = set()
         for target in targets:
             if target.site in useless or self._clock() >= deadline_s:
@@ -221,7 +193,8 @@ class HandleClient:
             failures.append(result)
             if result.code is not None:
                 useless.add(target.site)  # it answered: another transport would bring the same
-        raise self._explain(ask, targets, failures, timed_out=self._clock() >= deadline_s)
+        since = self._since([failure.target for failure in failures])
+        raise explain(ask, failures, since=since, timed_out=self._clock() >= deadline_s)
 
     async def exchange_with_site(
         self,
@@ -259,7 +232,7 @@ class HandleClient:
         site = literal_site(address, port)
         blank = SiteInfoRequest()
         effort = _Effort(flags=WALK_FLAGS, recursion_count=0, deadline_s=deadline_s, on_hop=ignore_hop)
-        failures: list[_Failure] = []
+        failures: list[Failure] = []
         targets = plan_targets(
             (site,), blank.handle, primary_only=False, health=self.health, now_s=self._clock()
         )
@@ -270,9 +243,9 @@ class HandleClient:
                 body = check_response(request, response, self._wall())
                 if response_code_of(response) == ResponseCode.SUCCESS:
                     return SiteInfoResponse.decode(body).site
-                failures.append(_refusal(target, response_code_of(response), error_text(body)))
+                failures.append(refusal(target, response_code_of(response), error_text(body)))
             except (ResolutionFailed, WireError) as error:
-                failures.append(_Failure(target=target, cause=_cause(error)))
+                failures.append(Failure(target=target, cause=cause_of(error)))
         raise Unreachable(
             "; ".join(f"{failure.target}: {failure.cause}" for failure in failures),
             node=f"{address} port {port}",
@@ -282,19 +255,19 @@ class HandleClient:
     def _deadline(self, deadline_s: float | None) -> float:
         return self._clock() + self._total_s if deadline_s is None else deadline_s
 
-    async def _attempt(self, ask: Ask, target: Target, effort: _Effort) -> Answer | _Failure:
+    async def _attempt(self, ask: Ask, target: Target, effort: _Effort) -> Answer | Failure:
         """One exchange with one interface, and its hop."""
         body = ResolutionRequest(handle=ask.handle, indexes=ask.indexes, types=ask.types).encode()
         request = self._message(OpCode.RESOLUTION, body, target, effort)
         started_s = self._clock()
-        result: Answer | _Failure
+        result: Answer | Failure
         response: Message | None = None
         try:
             response = await self._send(target, request, effort.deadline_s)
             answer = read_answer(request, response, ask.handle, self._wall())
-            result = _judge(ask, target, answer)
+            result = judge(ask, target, answer)
         except (ResolutionFailed, WireError) as error:
-            result = _Failure(target=target, cause=_cause(error))
+            result = Failure(target=target, cause=cause_of(error))
         self._remember(target, result, started_s)
         effort.on_hop(_hop(ask, target, result, response, self._clock() - started_s))
         return result
@@ -328,7 +301,7 @@ class HandleClient:
         except TimeoutError:
             raise Unreachable(f"no answer within {until_s - now_s:.1f} s", node=str(target)) from None
 
-    def _remember(self, target: Target, result: Answer | _Failure, started_s: float) -> None:
+    def _remember(self, target: Target, result: Answer | Failure, started_s: float) -> None:
         now_s = self._clock()
         if isinstance(result, Answer):
             self.health.answered(target, now_s - started_s, now_s)
@@ -336,31 +309,6 @@ class HandleClient:
             result.code != ResponseCode.SERVER_NOT_RESPONSIBLE
         ):  # a lame server is well; its delegation is not
             self.health.failed(target, now_s, self._wall())
-
-    def _explain(
-        self, ask: Ask, targets: Sequence[Target], failures: Sequence[_Failure], *, timed_out: bool
-    ) -> ResolutionFailed:
-        """What to tell the operator about an exchange that no target answered."""
-        name = ask.service.name
-        node = name if name.startswith("the ") else f"service of {name}"
-        if not failures:
-            cause = (
-                "the time for the whole resolution is used up"
-                if timed_out
-                else "no query interface that we speak"
-            )
-            remedy = "" if timed_out else f"correct the interfaces in {name}"
-            return Unreachable(cause, node=node, remedy=remedy)
-        causes = "; ".join(f"{failure.target}: {failure.cause}" for failure in failures)
-        since = self._since([failure.target for failure in failures])
-        codes = {failure.code for failure in failures if failure.code is not None}
-        if codes == {ResponseCode.SERVER_NOT_RESPONSIBLE}:
-            return LameService(
-                causes,
-                node=node,
-                remedy=f"home the prefix of {ask.handle} on that node, or correct what {name} says",
-            )
-        return Unreachable(causes, node=node, since=since, remedy=_remedy(failures))
 
     def _since(self, targets: Sequence[Target]) -> str:
         since = [wall_s for target in targets if (wall_s := self.health.failing_since_wall_s(target))]
@@ -397,40 +345,8 @@ def remembered_hop(delegation: Delegation) -> Hop:
     )
 
 
-def _judge(ask: Ask, target: Target, answer: Answer) -> Answer | _Failure:
-    """Whether an answer is worth having, or another site should be asked. Source: PROTOCOL.md §3.7, §7.5."""
-    if ask.needs_reply:
-        usable = answer.code in _KNOWN_CODES and answer.code not in TRY_ELSEWHERE
-    else:
-        usable = answer.code in LEADS_ON
-    return answer if usable else _refusal(target, answer.code, answer.message)
-
-
-_KNOWN_CODES: Final = frozenset(ResponseCode)
-
-
-def _refusal(target: Target, code: int, words: str) -> _Failure:
-    cause = f"answers response code {code} ({rc_name(code)})"
-    return _Failure(target=target, cause=f"{cause}: {words}" if words else cause, code=code)
-
-
-def _cause(error: ResolutionFailed | WireError) -> str:
-    if isinstance(error, ResolutionFailed):
-        return error.cause
-    return f"unusable answer: {error}"
-
-
-def _remedy(failures: Sequence[_Failure]) -> str:
-    if any(failure.code is not None for failure in failures):
-        return "look at that node's log; its answer says that the fault is on its side"
-    ports = ", ".join(
-        sorted({f"{failure.target.protocol.name} {failure.target.port}" for failure in failures})
-    )
-    return f"check that the node runs and that {ports} reaches it"
-
-
 def _hop(
-    ask: Ask, target: Target, result: Answer | _Failure, response: Message | None, elapsed_s: float
+    ask: Ask, target: Target, result: Answer | Failure, response: Message | None, elapsed_s: float
 ) -> Hop:
     return Hop(
         purpose=ask.purpose,
@@ -441,5 +357,5 @@ def _hop(
         site_serial=None if response is None else response.header.site_serial,
         version=None if response is None else response.envelope.version,
         elapsed_s=elapsed_s,
-        cause=result.cause if isinstance(result, _Failure) else "",
+        cause=result.cause if isinstance(result, Failure) else "",
     )
