@@ -29,6 +29,7 @@ from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_m
 PER_USER_PER_S: Final = 10
 TIMEOUT_S: Final = 5.0
 HOST: Final = "127.0.0.1"
+PREFIX: Final = "88.100.1"
 
 _deployment: Final = Deployment.load(Path(os.environ.get("HANDLEGRID_HOME", default_home())))
 if RECURSIVE not in _deployment.ports:
@@ -41,7 +42,7 @@ def _sample_handles() -> list[str]:
     handles = []
     for path in sorted((_deployment.home / "sample").glob("*.csv")):
         with path.open(encoding="utf-8-sig", newline="") as rows:
-            handles += [row["handle"] for row in csv.DictReader(rows)]
+            handles += [f"{PREFIX}/{row['suffix']}" for row in csv.DictReader(rows)]
     random.shuffle(handles)
     return handles
 
