@@ -52,10 +52,14 @@ class Generations:
 
     def bump(self, handle_keys: Iterable[bytes], prefix_keys: Iterable[bytes] = ()) -> None:
         """Marks handles and prefixes as changed; call after the commit and before the answer to the writer."""
+        slots, fresh = (
+            self._slots,
+            secrets.randbits(64),
+        )  # one number for all: an import marks ten thousand at once
         for key in handle_keys:
-            self._mark(_handle_slot(key))
+            slots[_handle_slot(key)] = fresh
         for key in prefix_keys:
-            self._mark(_prefix_slot(key))
+            slots[_prefix_slot(key)] = fresh
 
     def bump_all(self) -> None:
         """Marks everything as changed."""

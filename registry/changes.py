@@ -99,7 +99,7 @@ class Changes:
         self, handles: Sequence[Handle], positions: Iterable[int], edit: Edit, by: Actor, table: PrefixTable
     ) -> list[tuple[int, Result]]:
         results: list[tuple[int, Result]] = []
-        changed: list[tuple[Handle, Row, Action]] = []
+        changed: list[tuple[Row, Action]] = []
         async with self._context.store.writing() as writing:
             placed = [
                 position for position in positions if _place(handles[position], table, position, results)
@@ -114,17 +114,17 @@ class Changes:
                     new, result = None, Rejected(handle, refusal.code, refusal.message)
                 results.append((position, result))
                 if new is not None:
-                    changed.append((handle, new, Action.UPDATE if new.stored else Action.DELETE))
+                    changed.append((new, Action.UPDATE if new.stored else Action.DELETE))
             await self._write(writing, changed)
-        self._context.announce(handle for handle, _, _ in changed)
+        self._context.announce([row.key for row, _ in changed])
         return results
 
-    async def _write(self, writing: Writing, changed: Sequence[tuple[Handle, Row, Action]]) -> None:
+    async def _write(self, writing: Writing, changed: Sequence[tuple[Row, Action]]) -> None:
         if not changed:
             return
-        await writing.update([row for _, row, _ in changed])
-        await writing.log([log_entry(row, action) for _, row, action in changed])
-        await renew_authorisations(self._context, writing, [handle for handle, _, _ in changed])
+        await writing.update([row for row, _ in changed])
+        await writing.log([log_entry(row, action) for row, action in changed])
+        await renew_authorisations(self._context, writing, [row.key for row, _ in changed])
 
     async def _edit(
         self, writing: Writing, handle: Handle, row: Row | None, edit: Edit, by: Actor

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.codes import ResponseCode
 from protocol.generations import Generations
-from protocol.handle import Handle
+from protocol.handle import ROOT_PREFIX_OCTETS, Handle
 from protocol.value import ValueList
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
@@ -17,10 +18,13 @@ from registry.seal import Sealer
 from registry.store import Store
 from registry.writing import Row
 
-DELEGATION_TYPES = ("HS_SITE.PREFIX", "HS_NA_DELEGATE", "HS_SERV.PREFIX")
+DELEGATION_TYPES: Final = ("HS_SITE.PREFIX", "HS_NA_DELEGATE", "HS_SERV.PREFIX")
 """Values that say who holds the prefix records below. Source: PROTOCOL §1.5."""
-SERVICE_TYPES = ("HS_SITE", "HS_SITE.6", "HS_SERV")
+SERVICE_TYPES: Final = ("HS_SITE", "HS_SITE.6", "HS_SERV")
 """Values that say who holds the handles of a prefix. Source: PROTOCOL §1.4."""
+
+RECORD_KEY_START: Final = ROOT_PREFIX_OCTETS + b"/"
+"""What the keys of prefix records begin with."""
 
 RowReader = Callable[[Sequence[bytes]], Awaitable[dict[bytes, Row]]]
 """Reads rows, on a connection of its own or on that of a transaction."""
@@ -87,7 +91,7 @@ class Context:
         copy = table.authorisation(prefix)
         if copy is not None:
             return copy
-        record = Handle(b"0.NA/" + prefix).key
+        record = RECORD_KEY_START + prefix
         row = (await read([record])).get(record)
         return row.public if row is not None and row.stored else None
 
@@ -96,14 +100,17 @@ class Context:
         values = await self.prefix_values(handle, table, read)
         return () if values is None else grants_in(values.slices())
 
-    def announce(self, handles: Iterable[Handle]) -> None:
-        """Let every process of this host know what has changed; after the commit, before the answer."""
-        keys, prefixes = [], []
-        for handle in handles:
-            keys.append(handle.key)
-            if handle.is_prefix_record:
-                prefixes.append(handle.suffix.upper())
-        self.generations.bump(keys, prefixes)
+    def announce(self, keys: Sequence[bytes]) -> None:
+        """Let every process of this host know what has changed; after the commit, before the answer.
+
+        keys: storage keys. A prefix record that we hold a copy of also ends what was read of the prefixes.
+        """
+        folded = [key.upper() for key in keys] if self.case_sensitive else keys
+        start = len(RECORD_KEY_START)
+        prefixes = [key[start:] for key in folded if key.startswith(RECORD_KEY_START)]
+        self.generations.bump(folded, prefixes)
+        if self.prefixes.holds_any(prefixes):
+            self.generations.bump_prefix_table()
 
 
 def check_place(handle: Handle, place: Place) -> None:

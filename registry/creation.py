@@ -6,14 +6,15 @@ alike is left alone without a lock, so that repeating an interrupted import writ
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.codes import ResponseCode
 from protocol.errors import InvalidHandle
-from protocol.handle import ROOT_PREFIX_OCTETS, Handle
-from protocol.value import ValueList
+from protocol.handle import Handle
 from protocol.valuetypes import AdminPermission
+from protocol.wire import MAX_VALUES
 from registry.authority import BelowHome
-from registry.context import Context, RowReader, check_homed, delegating
+from registry.context import RECORD_KEY_START, Context, RowReader, check_homed, delegating
 from registry.outcomes import (
     BATCH_ITEMS_MAX,
     OPERATOR,
@@ -29,7 +30,7 @@ from registry.permission import Grant, Need, difference, grants_in, needs_to_rep
 from registry.prefixes import PrefixTable
 from registry.record import (
     HS_ADMIN,
-    Parts,
+    RECORD_OCTETS_MAX,
     Refusal,
     Values,
     check_total,
@@ -43,9 +44,10 @@ from registry.record import (
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
 from registry.writing import Action, LogEntry, NewRow, Row, Writing
 
-INHERITED_INDEX_MIN = 100
+INHERITED_INDEX_MIN: Final = 100
 """Where administrators stand by custom; inherited ones take the first free indexes from here on."""
-_READ_RIGHT = Need(AdminPermission.READ_VALUE)
+_CREATE: Final = int(Action.CREATE)
+_READ_RIGHT: Final = Need(AdminPermission.READ_VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Gate:
     may_create: bool = False
     administrators: tuple[bytes, ...] = ()
     """The prefix's HS_ADMIN values."""
+    octets: int = 0
+    """How long those values are together."""
 
 
 @dataclass(slots=True)
@@ -66,6 +70,8 @@ class Draft:
     position: int
     handle: Handle
     key: bytes
+    name: bytes
+    """The handle's octets, slashless completed."""
     gate: Gate
     values: Values
 
@@ -79,7 +85,8 @@ class Batch:
     now_ms: int
     results: list[Result | None]
     log: list[LogEntry]
-    written: list[Handle]
+    written: list[bytes]
+    """Keys."""
 
     def reject(self, draft: Draft, code: ResponseCode, message: str) -> None:
         """Note that nothing is written for this item."""
@@ -117,18 +124,19 @@ class Creations:
         drafts = []
         for position in positions:
             item = items[position]
-            key = self._context.key_of(item.handle)
-            prefix = key[: key.index(b"/")]
-            gate_key = key if prefix == ROOT_PREFIX_OCTETS else prefix
+            handle = item.handle
+            key = self._context.key_of(handle)
+            name = handle.octets if b"/" in handle.octets else handle.resolved.octets
+            gate_key = key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")]
             gate = gates.get(gate_key)
             if gate is None:
-                gate = gates[gate_key] = await self._gate(item.handle, table, batch.by)
+                gate = gates[gate_key] = await self._gate(handle, table, batch.by)
             try:
                 values = _take_in(item, gate, timestamp, inherit_admin=inherit_admin)
             except Refusal as refusal:
-                batch.results[position] = Rejected(item.handle, refusal.code, refusal.message)
+                batch.results[position] = Rejected(handle, refusal.code, refusal.message)
                 continue
-            drafts.append(Draft(position, item.handle, key, gate, values))
+            drafts.append(Draft(position, handle, key, name, gate, values))
         return drafts
 
     async def _gate(self, handle: Handle, table: PrefixTable, by: Actor) -> Gate:
@@ -142,7 +150,7 @@ class Creations:
         grants = grants_in(administrators)
         need = Need(prefix=right_to_create(handle))
         may_create = await self._context.is_allowed(by, need, (), grants, read)
-        return Gate(None, grants, may_create, tuple(administrators))
+        return Gate(None, grants, may_create, tuple(administrators), sum(map(len, administrators)))
 
     async def _check_place(self, handle: Handle, table: PrefixTable, read: RowReader) -> None:
         place = check_homed(handle, table)
@@ -177,24 +185,23 @@ class Creations:
         self._context.announce(batch.written)
 
     def _new_row(self, draft: Draft, batch: Batch) -> NewRow:
-        parts = split(draft.values)
-        sealed = self._seal(draft.key, parts)
-        prefix = draft.key[: draft.key.index(b"/")]
-        public = parts.public
+        key = draft.key
+        public, restricted = split(draft.values)
+        prefix = key[: key.index(b"/")]
+        if not restricted:
+            return (key, draft.name, prefix, public.octets, public.count, None, 0, 1, batch.now_ms)
+        sealed = self._context.sealer.seal(key, restricted)
         return (
-            draft.key,
-            draft.handle.resolved.octets,
+            key,
+            draft.name,
             prefix,
             public.octets,
             public.count,
-            sealed.octets if sealed.count else None,
+            sealed.octets,
             sealed.count,
             1,
             batch.now_ms,
         )
-
-    def _seal(self, key: bytes, parts: Parts) -> ValueList:
-        return self._context.sealer.seal(key, parts.restricted) if parts.restricted else ValueList(b"", 0)
 
     async def _write_existing(
         self, writing: Writing, drafts: Sequence[Draft], rows: dict[bytes, Row], batch: Batch
@@ -262,7 +269,7 @@ class Creations:
         new = changed_row(self._context, row, values, batch.now_ms)
         batch.results[draft.position] = Replaced(draft.handle, new.version, overwritten=True)
         batch.log.append(log_entry(new, Action.UPDATE))
-        batch.written.append(draft.handle)
+        batch.written.append(draft.key)
         return new
 
 
@@ -273,11 +280,12 @@ def _take_in(item: Creation, gate: Gate, timestamp: bytes, *, inherit_admin: boo
     octets = item.handle.octets
     if not octets.isascii():
         _check_utf8(octets)
-    intake = take_in(item.values, timestamp)
-    if inherit_admin and not intake.administered and gate.administrators:
-        _inherit(intake.values, gate.administrators, timestamp)
-        check_total(intake.values)
-    return intake.values
+    values, administered = take_in(item.values, timestamp)
+    if inherit_admin and not administered and gate.administrators:
+        _inherit(values, gate.administrators, timestamp)
+        if len(item.values.octets) + gate.octets > RECORD_OCTETS_MAX or len(values) > MAX_VALUES:
+            check_total(values)
+    return values
 
 
 def _inherit(values: Values, administrators: Iterable[bytes], timestamp: bytes) -> None:
@@ -312,6 +320,5 @@ def _reject_creation(draft: Draft, batch: Batch) -> None:
 
 def _note_created(draft: Draft, version: int, batch: Batch, changed_ms: int | None = None) -> None:
     batch.results[draft.position] = Created(draft.handle, version)
-    name = draft.handle.resolved.octets
-    batch.log.append((draft.key, name, Action.CREATE, version, changed_ms or batch.now_ms))
-    batch.written.append(draft.handle)
+    batch.log.append((draft.key, draft.name, _CREATE, version, changed_ms or batch.now_ms))
+    batch.written.append(draft.key)

@@ -142,7 +142,7 @@ def _authorisation(form: dict[str, Any]) -> Authorisation:
 
 def _checked(values: Sequence[HandleValue]) -> ValueList:
     listed = ValueList.of(values)
-    intake = take_in(listed, stamp_octets(0))
-    if not intake.administered:
+    _, administered = take_in(listed, stamp_octets(0))
+    if not administered:
         raise SettingsError(["the record names no administrator (HS_ADMIN)"])
     return listed.sorted()

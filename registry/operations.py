@@ -134,10 +134,10 @@ class Operations:
         202, 301, 400, 401 a value without admin-write.
         """
         try:
-            taken = take_in(values, stamp_octets(self._context.wall_clock()))
+            taken, _ = take_in(values, stamp_octets(self._context.wall_clock()))
         except Refusal as refusal:
             return Rejected(handle, refusal.code, refusal.message)
-        return await self._one(handle, put_values(taken.values, overwrite=overwrite), by)
+        return await self._one(handle, put_values(taken, overwrite=overwrite), by)
 
     async def remove_values(self, handle: Handle, indexes: Sequence[int], *, by: Actor) -> Result:
         """Remove values by index; Rejected with 100, 200 (an index is missing; nothing is removed), 301, 400."""

@@ -1,6 +1,7 @@
 """Prefixes that this node homes, with their authorisation copies: kept in memory, read again when they change."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +50,10 @@ class Prefixes:
                 homed = frozenset(key for key, row in rows.items() if row.homed)
                 self._table, self._generation = PrefixTable(rows, homed), generation
         return self._table
+
+    def holds_any(self, prefix_keys: Iterable[bytes]) -> bool:
+        """Whether the table, as last read, has one of these folded prefixes."""
+        return any(key in self._table.rows for key in prefix_keys)
 
 
 def authorising_prefix(handle: Handle) -> bytes:

@@ -5,8 +5,7 @@ Pure. Values are kept encoded throughout, since what is stored is what is sent; 
 """
 
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -45,33 +44,16 @@ class Refusal(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The two columns of a record: what everybody may read, and the rest, both ascending by index."""
-
-    public: ValueList
-    restricted: tuple[bytes, ...]
-    """Values without public-read, in the clear."""
-
-
 def stamp_octets(wall_s: float) -> bytes:
     """The timestamp field for a value that changes now."""
     return _U32.pack(int(wall_s) & 0xFFFF_FFFF)
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """Values that may be stored."""
-
-    values: Values
-    administered: bool
-    """Whether an HS_ADMIN is among them."""
-
-
-def take_in(values: ValueList, timestamp: bytes) -> Intake:
+def take_in(values: ValueList, timestamp: bytes) -> tuple[Values, bool]:
     """Check values that somebody wants to store and give them our timestamp.
 
     timestamp: four octets, from stamp_octets; what the peer wrote there is ignored.
+    Returns the values, and whether an HS_ADMIN is among them. The work per value of an import is done here.
     Raises Refusal: VALUE_ALREADY_EXISTS (201) for an index given twice, INVALID_VALUE (202) for an index outside
     1..2147483647, an unknown kind of TTL, an unreadable type, data that break a type on which servers act, a secret
     that the public could read, no value at all, or more than a message can carry.
@@ -101,7 +83,7 @@ def take_in(values: ValueList, timestamp: bytes) -> Intake:
         position = -1
     if position != size or len(taken) != values.count:
         raise Refusal(ResponseCode.INVALID_VALUE, "the values are cut or contradict their count")
-    return Intake(taken, administered)
+    return taken, administered
 
 
 def parse_stored(values: ValueList) -> Values:
@@ -109,14 +91,16 @@ def parse_stored(values: ValueList) -> Values:
     return {_U32.unpack_from(value)[0]: value for value in values.slices()}
 
 
-def split(values: Values) -> Parts:
-    """Part a record into what everybody may read and the rest, both ascending by index."""
+def split(values: Values) -> tuple[ValueList, Sequence[bytes]]:
+    """Part a record into what everybody may read and the rest, in the clear; both ascending by index."""
     ordered = [values[index] for index in sorted(values)]
     public = [value for value in ordered if value[_PERMISSIONS_AT] & _PUBLIC]
     restricted = (
-        () if len(public) == len(ordered) else tuple(v for v in ordered if not v[_PERMISSIONS_AT] & _PUBLIC)
+        ()
+        if len(public) == len(ordered)
+        else [value for value in ordered if not value[_PERMISSIONS_AT] & _PUBLIC]
     )
-    return Parts(ValueList(b"".join(public), len(public)), restricted)
+    return ValueList(b"".join(public), len(public)), restricted
 
 
 def check_total(values: Values) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from protocol.handle import Handle
-from protocol.value import ValueList
-from registry.context import Context
+from registry.context import RECORD_KEY_START, Context
 from registry.record import Values, split
 from registry.writing import Action, LogEntry, Row, State, Writing
 
@@ -18,13 +17,13 @@ def changed_row(
     name: the spelling of a handle that is created again.
     The time never goes back, whatever the clock does: replicas compare it (PROTOCOL §9.6).
     """
-    parts = split(values or {})
-    sealed = context.sealer.seal(row.key, parts.restricted)
+    public, restricted = split(values or {})
+    sealed = context.sealer.seal(row.key, restricted)
     return Row(
         row.key,
         name.resolved.octets if name else row.name,
-        parts.public.octets,
-        parts.public.count,
+        public.octets,
+        public.count,
         sealed.octets if sealed.count else None,
         sealed.count,
         State.DELETED if values is None else State.STORED,
@@ -54,17 +53,15 @@ def rounds(keys: Sequence[bytes]) -> Iterator[Sequence[int]]:
     yield from parted
 
 
-async def renew_authorisations(context: Context, writing: Writing, handles: Iterable[Handle]) -> None:
+async def renew_authorisations(context: Context, writing: Writing, keys: Iterable[bytes]) -> None:
     """Where a prefix record is written whose prefix is homed on this very node, renew our copy with it."""
-    records = [handle for handle in handles if handle.is_prefix_record]
-    if not records:
+    prefixes = [key.removeprefix(RECORD_KEY_START) for key in keys if key.startswith(RECORD_KEY_START)]
+    if not prefixes:
         return
     table = await context.prefixes.table()
-    copied = [record for record in records if record.suffix.upper() in table.rows]
-    rows = await writing.find([record.key for record in copied]) if copied else {}
-    for record in copied:
-        row = rows[record.key]
+    copied = [prefix for prefix in prefixes if prefix in table.rows]
+    rows = await writing.find([RECORD_KEY_START + prefix for prefix in copied]) if copied else {}
+    for prefix in copied:
+        row = rows[RECORD_KEY_START + prefix]
         if row.stored:
-            await writing.put_authorisation(
-                record.suffix.upper(), ValueList(row.public_values, row.public_count)
-            )
+            await writing.put_authorisation(prefix, row.public)
