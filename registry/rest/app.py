@@ -43,7 +43,7 @@ class RestApi:
     def application(self) -> web.Application:
         """Return the application, whose one route takes every request."""
         app = web.Application(client_max_size=MAX_BODY_OCTETS)
-        app.router.add_route("*", "/{path:.*}", self.answer)
+        app.router.add_route("*", r"/{path:[\s\S]*}", self.answer)  # names hold line ends too
         return app
 
     async def answer(self, request: web.Request) -> web.Response:

@@ -13,6 +13,11 @@ from protocol.jsonform import record_to_json
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
 REALM: Final = 'Basic realm="handle", charset="UTF-8"'
+_HEADERS: Final = {
+    "Content-Type": CONTENT_TYPE,
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",  # an authority is asked for what is true now, and may answer with secrets
+}
 CODE_KEY: Final = web.ResponseKey("response_code", int)
 """Where an answer carries its response code for whoever counts it."""
 
@@ -68,7 +73,7 @@ def json_response(
     response = web.Response(
         body=text.encode("utf-8", "replace"),
         status=status,
-        headers={"Content-Type": CONTENT_TYPE, "X-Content-Type-Options": "nosniff", **(headers or {})},
+        headers={**_HEADERS, **(headers or {})},
     )
     response[CODE_KEY] = int(body["responseCode"])
     return response

@@ -5,7 +5,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import pytest
@@ -179,34 +179,25 @@ async def test_writing_needs_credentials(plant: RunningRegistry) -> None:
     assert (await plant.get(PUMP)).status == 404
 
 
-@pytest.mark.parametrize(
-    ("user", "password"),
-    [
-        ("300%3A88.1/ADMIN", "wrong"),
+async def test_credentials_that_prove_nothing_are_refused_without_echo(plant: RunningRegistry) -> None:
+    secret = plant.secret
+    for user, password in (
+        ("300%3A88.1/ADMIN", "wrong-secret"),
         ("300%3A88.1/ADMIN", ""),
-        ("301%3A88.1/ADMIN", None),
-        ("300%3A88.1/NOBODY", None),
-        ("300%3A99.1/ADMIN", None),
-    ],
-)
-async def test_credentials_that_prove_nothing_are_refused_without_echo(
-    plant: RunningRegistry, user: str, password: str | None
-) -> None:
-    secret = plant.secret if password is None else password
-    answer = await plant.ask("PUT", PUMP, body=[URL], headers=basic(user, secret))
-
-    assert (answer.status, answer.rc) == (401, 403)
-    assert secret == "" or secret.encode() not in answer.body
-    assert (await plant.ask("GET", PUMP, headers=basic(user, secret))).status == 401
+        ("301%3A88.1/ADMIN", secret),
+        ("300%3A88.1/NOBODY", secret),
+        ("300%3A99.1/ADMIN", secret),
+    ):
+        answer = await plant.ask("PUT", PUMP, body=[URL], headers=basic(user, password))
+        assert (answer.status, answer.rc) == (401, 403), user
+        assert not password or password.encode() not in answer.body
+        assert (await plant.ask("GET", PUMP, headers=basic(user, password))).status == 401
 
 
-@pytest.mark.parametrize(
-    "header", ["Basic", "Basic !", "Bearer x", 'Handle clientCert="true"', "\t", "Basic ää"]
-)
-async def test_credentials_that_cannot_be_read_are_refused(plant: RunningRegistry, header: str) -> None:
-    answer = await plant.ask("PUT", PUMP, body=[URL], headers={"Authorization": header})
-
-    assert (answer.status, answer.rc) == (401, 402)
+async def test_credentials_that_cannot_be_read_are_refused(plant: RunningRegistry) -> None:
+    for header in ("Basic", "Basic !", "Bearer x", 'Handle clientCert="true"', "\t", "Basic ää"):
+        answer = await plant.ask("PUT", PUMP, body=[URL], headers={"Authorization": header})
+        assert (answer.status, answer.rc) == (401, 402), header
 
 
 async def test_every_spelling_of_the_user_name_is_understood(plant: RunningRegistry) -> None:
@@ -247,70 +238,65 @@ async def test_a_password_over_plain_http_is_refused_with_cause_and_remedy(
         assert (await registry.get(PUMP)).status == 404
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "status", "rc"),
-    [
-        ("GET", "/", 404, 4),
-        ("GET", "/api", 404, 4),
-        ("GET", "/api/none", 404, 4),
-        ("GET", "/88.1/pump-7", 404, 4),
-        ("POST", "/anything", 404, 4),
-        ("OPTIONS", "/api/handlesx", 404, 4),
-        ("GET", "/api/handles", 400, 102),
-        ("GET", "/api/handles/", 400, 102),
-        ("GET", "/api/handles?prefix=88.1", 501, 5),
-        ("POST", "/api/handles/88.1/x", 405, 5),
-        ("PATCH", "/api/handles/88.1/x", 405, 5),
-        ("DELETE", "/api/site", 405, 5),
-        ("GET", "/api/handles/88.1/x?index=abc", 400, 4),
-        ("GET", "/api/handles/88.1/x?index=99999999999999999999", 400, 4),
-        ("GET", "/api/handles/88.1/x?index=" + "9" * 6_000, 400, 4),
-        ("GET", "/api/handles/88.1/x?type=%ff", 400, 4),
-        ("GET", "/api/handles/88.1/%zz", 400, 4),
-        ("GET", "/api/handles/88.1/%", 400, 4),
-        ("GET", "/api/handles/88.1/" + "x" * 3_000, 400, 102),
-        ("GET", "/api/handles/88.1/x%00y", 404, 100),
-        ("GET", "/api/handles/88.1/x%0d%0aSet-Cookie:%20a=b", 404, 100),
-        ("GET", "/api/handles/88.1/%ff%fe", 404, 100),
-        ("GET", "/api/handles/88.1/x?" + "a&" * 300, 400, 4),
-    ],
+ODD_REQUESTS: Final = (
+    ("GET", "/", 404, 4),
+    ("GET", "/api", 404, 4),
+    ("GET", "/api/none", 404, 4),
+    ("GET", "/88.1/pump-7", 404, 4),
+    ("POST", "/anything", 404, 4),
+    ("OPTIONS", "/api/handlesx", 404, 4),
+    ("GET", "/api/handles", 400, 102),
+    ("GET", "/api/handles/", 400, 102),
+    ("GET", "/api/handles?prefix=88.1", 501, 5),
+    ("POST", "/api/handles/88.1/x", 405, 5),
+    ("PATCH", "/api/handles/88.1/x", 405, 5),
+    ("DELETE", "/api/site", 405, 5),
+    ("GET", "/api/handles/88.1/x?index=abc", 400, 4),
+    ("GET", "/api/handles/88.1/x?index=99999999999999999999", 400, 4),
+    ("GET", "/api/handles/88.1/x?index=" + "9" * 6_000, 400, 4),
+    ("GET", "/api/handles/88.1/x?type=%ff", 400, 4),
+    ("GET", "/api/handles/88.1/%zz", 400, 4),
+    ("GET", "/api/handles/88.1/%", 400, 4),
+    ("GET", "/api/handles/88.1/" + "x" * 3_000, 400, 102),
+    ("GET", "/api/handles/88.1/x%00y", 404, 100),
+    ("GET", "/api/handles/88.1/x%0d%0aSet-Cookie:%20a=b", 404, 100),
+    ("GET", "/api/handles/88.1/%ff%fe", 404, 100),
+    ("GET", "/api/handles/88.1/x?" + "a&" * 300, 400, 4),
 )
-async def test_odd_requests_get_a_defined_answer_in_json(
-    plant: RunningRegistry, method: str, target: str, status: int, rc: int
-) -> None:
-    answer = await plant.ask(method, target)
-
-    assert (answer.status, answer.rc) == (status, rc)
-    assert "Set-Cookie" not in answer.headers
-    if status == 405:
-        assert "GET" in answer.headers["Allow"]
+"""Method, target, and what must come: status and response code."""
 
 
-@pytest.mark.parametrize(
-    ("octets", "content_type", "status", "rc"),
-    [
-        (b"[]", "text/plain", 400, 4),
-        (b"[]", "", 400, 4),
-        (b"{nonsense", "application/json", 400, 4),
-        (b"\xff", "application/json", 400, 4),
-        (b"[" * 500_000, "application/json", 400, 4),
-        (b'{"index":0,"type":"URL","data":"x"}', "application/json", 400, 202),
-        (
-            b'[{"index":1,"type":"URL","data":"x"},{"index":1,"type":"B","data":"y"}]',
-            "application/json",
-            409,
-            201,
-        ),
-        (b"[" + b" " * 1_048_576 + b"]", "application/json", 413, 4),
-    ],
+async def test_odd_requests_get_a_defined_answer_in_json(plant: RunningRegistry) -> None:
+    for method, target, status, rc in ODD_REQUESTS:
+        answer = await plant.ask(method, target)
+        assert (answer.status, answer.rc) == (status, rc), (method, target[:80])
+        assert "Set-Cookie" not in answer.headers
+        assert ("Allow" in answer.headers) is (status == 405)
+
+
+ODD_BODIES: Final = (
+    (b"[]", "text/plain", 400, 4),
+    (b"[]", "", 400, 4),
+    (b"{nonsense", "application/json", 400, 4),
+    (b"\xff", "application/json", 400, 4),
+    (b"[" * 500_000, "application/json", 400, 4),
+    (b'{"index":0,"type":"URL","data":"x"}', "application/json", 400, 202),
+    (
+        b'[{"index":1,"type":"URL","data":"x"},{"index":1,"type":"B","data":"y"}]',
+        "application/json",
+        409,
+        201,
+    ),
+    (b"[" + b" " * 1_048_576 + b"]", "application/json", 413, 4),
 )
-async def test_odd_bodies_get_a_defined_answer_in_json(
-    plant: RunningRegistry, octets: bytes, content_type: str, status: int, rc: int
-) -> None:
-    headers = {**plant.authorization, "Content-Type": content_type}
-    answer = await plant.ask("PUT", PUMP, octets=octets, headers=headers)
+"""Body, its media type, and what must come: status and response code."""
 
-    assert (answer.status, answer.rc) == (status, rc)
+
+async def test_odd_bodies_get_a_defined_answer_in_json(plant: RunningRegistry) -> None:
+    for octets, content_type, status, rc in ODD_BODIES:
+        headers = {**plant.authorization, "Content-Type": content_type}
+        answer = await plant.ask("PUT", PUMP, octets=octets, headers=headers)
+        assert (answer.status, answer.rc) == (status, rc), octets[:80]
     assert (await plant.get(PUMP)).status == 404
 
 
@@ -320,23 +306,20 @@ async def test_names_that_are_no_text_cannot_be_created(plant: RunningRegistry) 
     assert (answer.status, answer.rc) == (400, 102)
 
 
-@pytest.mark.parametrize(
-    "octets",
-    [
-        b"GET /api/site HTTP/9.9\r\n\r\n",
-        b"\x00\x01\x02\x03\r\n\r\n",
-        b"GET /api/handles/88.1/a b HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/site HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/site HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-    ],
+NO_HTTP: Final = (
+    b"GET /api/site HTTP/9.9\r\n\r\n",
+    b"\x00\x01\x02\x03\r\n\r\n",
+    b"GET /api/handles/88.1/a b HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /api/site HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
+    b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /api/site HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
 )
-async def test_what_is_no_http_gets_a_400_and_the_node_lives_on(
-    plant: RunningRegistry, octets: bytes
-) -> None:
-    answer = await raw(plant, octets)
 
-    assert answer.split(b" ")[1][:1] == b"4"
+
+async def test_what_is_no_http_gets_a_400_and_the_node_lives_on(plant: RunningRegistry) -> None:
+    for octets in NO_HTTP:
+        answer = await raw(plant, octets)
+        assert answer.split(b" ")[1][:1] == b"4", octets[:80]
     assert (await plant.get("/api/site")).status == 200
 
 

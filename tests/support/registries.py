@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,7 +91,12 @@ class RunningRegistry:
             given.setdefault("Content-Type", "application/json")
         url = URL(self.base + target, encoded=True)
         async with self.session.request(
-            method, url, data=octets, headers=given, ssl=False, allow_redirects=False
+            method,
+            url,
+            data=None if octets is None else BytesIO(octets),
+            headers=given,
+            ssl=False,
+            allow_redirects=False,
         ) as response:
             return HttpAnswer(
                 status=response.status, headers=dict(response.headers), body=await response.read()
