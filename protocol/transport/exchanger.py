@@ -5,7 +5,7 @@ import secrets
 from protocol.errors import Unreachable
 from protocol.message import Message
 from protocol.site import InterfaceProtocol
-from protocol.transport.tcp import exchange_tcp
+from protocol.transport.tcp_exchange import exchange_tcp
 from protocol.transport.tunnel import HttpExchanger
 from protocol.transport.udp_exchange import UdpExchanger
 

@@ -1,4 +1,4 @@
-"""The TCP front end, and one exchange as a client.
+"""The TCP front end.
 
 Life of a connection (ARCHITECTURE §3.12): requests are served one after the other. After an answer the connection is
 closed, unless the request has KPAL or the trailing field of the IDIS SDK, or more octets have come already. A client
@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import HandleError, Unreachable
+from protocol.errors import HandleError
 from protocol.message import (
     ENVELOPE_OCTETS,
     HEADER_OCTETS,
@@ -121,14 +121,19 @@ class _Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Serves complete requests while nothing stands in the way."""
-        while self.task is None and not self._ending and not self._write_paused:
+        while self.task is None and not self._is_over and not self._write_paused:
             request = self._next_request()
             if request is None:
                 break
             self._serve(request)
         self._bound_reading()
-        if self._half_closed and self.task is None and not self._ending and not self._write_paused:
+        if self._half_closed and self.task is None and not self._write_paused:
             self.end()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more may be asked of the transport; the loop may close it before it tells us."""
+        return self._ending or self._transport.is_closing()
 
     def _next_request(self) -> bytes | None:
         """The first request of the buffer; None when more octets are needed, or none can be understood."""
@@ -176,7 +181,7 @@ class _Connection(asyncio.Protocol):
             answer = await respond(self._listener.responder, request, peer)
         finally:
             self.task = None
-        if self._ending:
+        if self._is_over:
             return
         if answer is None:
             self.end()
@@ -217,7 +222,7 @@ class _Connection(asyncio.Protocol):
 
     def end(self) -> None:
         """Sends what is written, closes our half, and everything once the client closed its half."""
-        if self._ending:
+        if self._is_over:
             return
         self._ending = True
         if self._half_closed:
@@ -233,7 +238,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _bound_reading(self) -> None:
-        if self._ending:
+        if self._is_over:
             return
         if len(self._buffer) >= _PAUSE_OCTETS:
             self._transport.pause_reading()
@@ -325,15 +330,15 @@ class TcpListener:
             if connection.task is None:
                 connection.end()
         await finish(tasks, drain_s)
-        await self._await_connections()
+        await self._await_connections(min(drain_s, LINGER_S))
         await self._server.wait_closed()
 
-    async def _await_connections(self) -> None:
+    async def _await_connections(self, linger_s: float) -> None:
         """Lets clients read their last answers, then ends those that do not close."""
         if self._connections:
             self._none_left.clear()
             try:
-                async with asyncio.timeout(LINGER_S / 2):
+                async with asyncio.timeout(linger_s):
                     await self._none_left.wait()
             except TimeoutError:
                 for connection in tuple(self._connections):
@@ -388,31 +393,3 @@ async def listen_tcp(
     )
     await listener.open(host, port)
     return listener
-
-
-async def exchange_tcp(address: str, port: int, request: Message, *, deadline_s: float) -> Message:
-    """Sends a request over a connection of its own and returns the response.
-
-    deadline_s: monotonic. Raises Unreachable when no whole message comes in time, WireError when it is none.
-    """
-    node = f"{address} TCP {port}"
-    try:
-        async with asyncio.timeout_at(deadline_s):
-            reader, writer = await asyncio.open_connection(address, port)
-            try:
-                writer.write(request.encode())
-                return decode_message(await _read_message(reader))
-            finally:
-                writer.close()
-    except TimeoutError as error:
-        raise Unreachable("no answer in time", node=node) from error
-    except asyncio.IncompleteReadError as error:
-        raise Unreachable("the connection was closed before the answer was whole", node=node) from error
-    except OSError as error:
-        raise Unreachable(error.strerror or "the connection failed", node=node) from error
-
-
-async def _read_message(reader: asyncio.StreamReader) -> bytes:
-    envelope = await reader.readexactly(ENVELOPE_OCTETS)
-    message_octets = decode_envelope(envelope).message_octets  # bounded before anything of that size is read
-    return envelope + await reader.readexactly(message_octets)

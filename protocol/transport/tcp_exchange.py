@@ -1,0 +1,34 @@
+"""TCP as a client: one connection for each exchange."""
+
+import asyncio
+
+from protocol.errors import Unreachable
+from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message
+
+
+async def exchange_tcp(address: str, port: int, request: Message, *, deadline_s: float) -> Message:
+    """Sends a request over a connection of its own and returns the response.
+
+    deadline_s: monotonic. Raises Unreachable when no whole message comes in time, WireError when it is none.
+    """
+    node = f"{address} TCP {port}"
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            reader, writer = await asyncio.open_connection(address, port)
+            try:
+                writer.write(request.encode())
+                return decode_message(await _read_message(reader))
+            finally:
+                writer.close()
+    except TimeoutError as error:
+        raise Unreachable("no answer in time", node=node) from error
+    except asyncio.IncompleteReadError as error:
+        raise Unreachable("the connection was closed before the answer was whole", node=node) from error
+    except OSError as error:
+        raise Unreachable(error.strerror or "the connection failed", node=node) from error
+
+
+async def _read_message(reader: asyncio.StreamReader) -> bytes:
+    envelope = await reader.readexactly(ENVELOPE_OCTETS)
+    message_octets = decode_envelope(envelope).message_octets  # bounded before anything of that size is read
+    return envelope + await reader.readexactly(message_octets)
