@@ -7,7 +7,7 @@ import asyncpg
 
 from protocol.generations import Generations
 from protocol.handle import Handle, Prefix
-from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
+from protocol.value import DEFAULT_PERMISSIONS, SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import ALL_PERMISSIONS, Admin
 from registry.operations import Operations
 from registry.outcomes import OPERATOR, Actor, Answer, Creation, Found, Identity, Result
@@ -20,9 +20,9 @@ ADMINISTRATOR = Identity(index=300, handle=Handle.parse("88.100/ADMIN"))
 STRANGER = Identity(index=300, handle=Handle.parse("88.100/STRANGER"))
 
 
-def url(address: str, index: int = 1, **fields: int) -> HandleValue:
+def url(address: str, index: int = 1, *, permissions: int = DEFAULT_PERMISSIONS) -> HandleValue:
     """A URL value."""
-    return HandleValue(index=index, type="URL", data=address.encode(), **fields)
+    return HandleValue(index=index, type="URL", data=address.encode(), permissions=permissions)
 
 
 def admin(identity: Identity = ADMINISTRATOR, rights: int = ALL_PERMISSIONS, index: int = 100) -> HandleValue:
