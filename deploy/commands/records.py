@@ -24,7 +24,12 @@ from registry.settings import RegistrySettings, load_registry_settings
 @click.command(name="import", short_help="Import records from a CSV or JSON Lines file.")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--prefix", help="Prefix of every row of a CSV file that has a column `suffix`.")
-@click.option("--format", "file_format", type=click.Choice([str(form) for form in FileFormat]), help="[default: by the name]")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice([str(form) for form in FileFormat]),
+    help="[default: by the name]",
+)
 @click.option("--replace", is_flag=True, help="Replace a record that differs; otherwise its row is rejected.")
 @click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="File for rejected rows.")
 @click.option(

@@ -167,7 +167,7 @@ def _detach(home: Path) -> None:
     path = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH")]))
     log = open_log(log_file(home))
     try:
-        subprocess.Popen(
+        subprocess.run(  # returns at once: the supervisor detaches itself
             [*PYTHON, "-m", "deploy.local.supervisor", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -175,6 +175,7 @@ def _detach(home: Path) -> None:
             cwd="/",
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,  # it outlives the terminal
+            check=False,
         )
     finally:
         os.close(log)
@@ -200,9 +201,10 @@ def _remembered(home: Path) -> dict[str, ProcessIdentity]:
         return {}
 
 
-def end_left_behind(home: Path) -> bool:
+def end_left_behind(home: Path, *, patience_s: float = LEFT_BEHIND_S) -> bool:
     """End the processes of a supervisor that is dead; True when there were any.
 
+    patience_s: how long each may take before it is forced.
     Raises LocalError when one of them cannot be ended.
     """
     left = {name: process for name, process in _remembered(home).items() if process.is_alive}
@@ -211,6 +213,6 @@ def end_left_behind(home: Path) -> bool:
     for name, process in sorted(left.items(), key=lambda item: item[0] == POSTGRES):  # the database last
         gently = signal.SIGINT if name == POSTGRES else signal.SIGTERM
         forcibly = signal.SIGQUIT if name == POSTGRES else signal.SIGKILL
-        if not end(process, gently=gently, forcibly=forcibly, timeout_s=LEFT_BEHIND_S):
+        if not end(process, gently=gently, forcibly=forcibly, timeout_s=patience_s):
             raise LocalError(f"process {process.pid} ({name}) of an earlier run does not end")
     return bool(left)

@@ -86,9 +86,11 @@ class Supervisor:
             await asyncio.sleep(REMEMBER_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):  # a caller that went away, or no line of ours
-            request = json.loads(await reader.readline())
-            answer = await self._answer(request)
+        with contextlib.suppress(ConnectionError):  # a caller that went away
+            try:
+                answer = await self._answer(json.loads(await reader.readline()))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                answer = {"error": f"that is no request: {error!r}"}
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         writer.close()
@@ -156,7 +158,9 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the supervisor of the data directory that is named on the command line."""
+    """Run the supervisor of the data directory that is named on the command line, detached from the caller."""
+    if os.fork():
+        return
     home = Path(sys.argv[1])
     (home / "logs").mkdir(mode=0o700, exist_ok=True)
     with exclusive(lock_file(home)) as ours:
