@@ -71,6 +71,7 @@ class RedisTier:
         self._requests = 0
         self._resume_s = 0.0
         self._proven = False
+        self._probing = False
         self._complained = False
         self._writes: deque[Write] = deque()
         self._wake = asyncio.Event()
@@ -108,14 +109,14 @@ class RedisTier:
         self._wake.set()
 
     def _may_try(self) -> bool:
-        now_s = self._clock()
-        if now_s < self._resume_s:
+        if self._clock() < self._resume_s:
             return False
         if self._requests >= self._requests_max:
             self._observer.limit_reached("redis_requests_max")
             return False
-        if not self._proven:  # this look-up is the probe; the others go on without the tier
-            self._resume_s = now_s + self._timeout_s + CONNECT_S
+        if self._probing:
+            return False
+        self._probing = not self._proven  # then this is the probe, and the others go on without the tier
         return True
 
     async def _execute(self, commands: list[tuple[Any, ...]], timeout_s: float) -> list[Any] | None:
@@ -129,6 +130,7 @@ class RedisTier:
             return None
         finally:
             self._requests -= 1
+            self._probing = False
         if answers and all(isinstance(answer, Exception) for answer in answers):
             self._failed(answers[0])
             return None
@@ -154,17 +156,16 @@ class RedisTier:
         if self._complained:
             log.info("redis_available")
         self._proven, self._complained = True, False
-        self._resume_s = 0.0
         self._observer.redis_is(up=True)
+        if self._writes:
+            self._wake.set()
 
     async def _write_behind(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._writes:
+            while self._writes and self._may_try():  # else the next success wakes us
                 batch = [self._writes.popleft() for _ in range(min(WRITE_BATCH, len(self._writes)))]
-                if self._clock() < self._resume_s:
-                    continue  # the tier rests: what waits is dropped
                 commands: list[tuple[Any, ...]] = [
                     ("SET", key, octets, "PX", ttl_ms) for key, octets, ttl_ms in batch
                 ]

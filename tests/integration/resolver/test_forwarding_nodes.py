@@ -1,7 +1,5 @@
 """Recursive nodes that forward to each other: plant, region, nation; and what goes wrong between them."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from protocol.codes import ResponseCode
@@ -14,7 +12,6 @@ from tests.integration.resolver.loopback import (
     Hierarchy,
     client_of,
     free_port,
-    running_hierarchy,
     running_node,
 )
 

@@ -13,8 +13,6 @@ from tests.integration.resolver.loopback import (
     HOST,
     PUMP,
     Hierarchy,
-    running_hierarchy,
-    running_node,
     value,
 )
 

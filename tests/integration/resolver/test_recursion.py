@@ -16,7 +16,6 @@ from tests.integration.resolver.loopback import (
     Client,
     Hierarchy,
     client_of,
-    running_hierarchy,
     running_node,
     value,
 )

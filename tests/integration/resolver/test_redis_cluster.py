@@ -1,9 +1,11 @@
 """The second tier on a cluster of three masters: keys of many slots in one look-up, and a master that is gone."""
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -20,11 +22,18 @@ class Cluster:
     """Three masters, each with a third of the slots."""
 
     def __init__(self) -> None:
+        self.folders: list[Path] = []
         self.servers = [self._server() for _ in range(3)]
 
     def _server(self) -> ValkeyServer:
         folder = Path(tempfile.mkdtemp(prefix="handlegrid-valkey-", dir="/tmp"))
-        config = {"save": "", "appendonly": "no", "cluster-enabled": "yes", "cluster-require-full-coverage": "no"}
+        self.folders.append(folder)
+        config = {
+            "save": "",
+            "appendonly": "no",
+            "cluster-enabled": "yes",
+            "cluster-require-full-coverage": "no",
+        }
         port = free_port()
         while port > 50_000:  # the bus listens 10,000 higher
             port = free_port()
@@ -36,7 +45,7 @@ class Cluster:
         await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
-        clients = [redis.Redis(port=server.port) for server in self.servers]
+        clients: list[Any] = [redis.Redis(port=server.port) for server in self.servers]
         for number, client in enumerate(clients):
             first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
             client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
@@ -48,13 +57,18 @@ class Cluster:
                 pass
             client.close()
 
-    def _known_slots(self, client: "redis.Redis") -> int:
+    def _known_slots(self, client: Any) -> int:
         info = client.execute_command("CLUSTER INFO")
         return int(info["cluster_slots_ok"]) if info["cluster_state"] == "ok" else 0
 
-    def stop(self) -> None:
-        for server in self.servers:
-            server.stop()
+    def stop(self, number: int) -> None:
+        self.servers.pop(number).stop()
+
+    def stop_all(self) -> None:
+        while self.servers:
+            self.stop(0)
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -64,7 +78,7 @@ async def cluster() -> AsyncIterator[Cluster]:
         await cluster.start()
         yield cluster
     finally:
-        cluster.stop()
+        cluster.stop_all()
 
 
 async def test_keys_of_many_slots_are_read_in_one_look_up_and_a_lost_master_costs_its_own_only(
@@ -85,14 +99,14 @@ async def test_keys_of_many_slots_are_read_in_one_look_up_and_a_lost_master_cost
         for key in keys:
             tier.put_later(key, b"of " + key, 60_000)
         async with asyncio.timeout(10):
-            while await tier.get_many(keys) != [b"of " + key for key in keys]:
+            while await tier.get_many(keys) != [b"of " + key for key in keys]:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.05)
         assert watch.up is True
 
         results = await asyncio.gather(*(tier.get_many(keys) for _ in range(50)))
         assert sum(result == [b"of " + key for key in keys] for result in results) >= 8
 
-        cluster.servers[2].stop()
+        cluster.stop(2)
         for _ in range(5):
             found = await tier.get_many(keys)
             assert all(octets in (None, b"of " + key) for key, octets in zip(keys, found, strict=True))

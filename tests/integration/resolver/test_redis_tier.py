@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import msgpack
 import pytest
@@ -35,17 +35,11 @@ class Watch:
         self.limits.append(limit)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def until_stored(url: str, keys: int) -> None:
     client = redis.asyncio.Redis.from_url(url)
     try:
         async with asyncio.timeout(5):
-            while await client.dbsize() < keys:
+            while await client.dbsize() < keys:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
     finally:
         await client.aclose()

@@ -13,7 +13,9 @@ from tests.integration.resolver.loopback import PUMP, Hierarchy, client_of, runn
 NOON_S = 1_700_000_000.0
 
 
-def store_of(dsn: str, counters: DayCounters, *, node: str = "one", sources_max: int = 100) -> StatisticsStore:
+def store_of(
+    dsn: str, counters: DayCounters, *, node: str = "one", sources_max: int = 100
+) -> StatisticsStore:
     metrics = Metrics(version="test", loop="asyncio")
     return StatisticsStore(dsn, node=node, counters=counters, metrics=metrics, sources_max=sources_max)
 
@@ -21,7 +23,8 @@ def store_of(dsn: str, counters: DayCounters, *, node: str = "one", sources_max:
 async def rows(dsn: str, table: str) -> list[dict[str, Any]]:
     connection = await asyncpg.connect(dsn)
     try:
-        return [dict(row) for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3")]
+        query = f"SELECT * FROM {table} ORDER BY 1, 2, 3"  # noqa: S608 - a name of this file
+        return [dict(row) for row in await connection.fetch(query)]
     finally:
         await connection.close()
 
@@ -52,7 +55,9 @@ async def test_source_networks_of_a_day_are_bounded_over_restarts(empty_database
             await store.flush()
         await store.close()
 
-    sources = {row["source"]: row["resolutions"] for row in await rows(empty_database, "resolver_daily_sources")}
+    sources = {
+        row["source"]: row["resolutions"] for row in await rows(empty_database, "resolver_daily_sources")
+    }
     assert sources == {"192.0.0.0/24": 2, "192.0.1.0/24": 2, "192.0.2.0/24": 2, "other": 6}
 
 
