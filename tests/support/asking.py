@@ -125,13 +125,20 @@ async def send_packets(
     return received
 
 
-async def send_tcp(address: Address, octets: bytes, *, patience_s: float = PATIENCE_S) -> bytes:
-    """Send octets over a connection of their own and return everything that comes until the node closes it."""
+async def send_tcp(
+    address: Address, octets: bytes, *, half_close: bool = False, patience_s: float = PATIENCE_S
+) -> bytes:
+    """Send octets over a connection of their own and return everything that comes until the node closes it.
+
+    half_close: say that nothing more will be sent.
+    """
     async with asyncio.timeout(patience_s):
         reader, writer = await asyncio.open_connection(*address)
         try:
             writer.write(octets)
             await writer.drain()
+            if half_close:
+                writer.write_eof()
             return await reader.read()
         finally:
             writer.close()

@@ -9,7 +9,9 @@ import random
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import aiohttp
@@ -24,9 +26,11 @@ from protocol.value import HandleValue, ValueList, ValueReference
 from protocol.valuetypes import Admin
 from registry.__main__ import RegistryNode
 from registry.delegation import accept, allocate, read_authorisation, write_authorisation
-from registry.initialise import ADMIN_SECRET_FILE
+from registry.initialise import ADMIN_SECRET_FILE, SERVER_KEY_FILE
 from registry.node import open_node
 from registry.outcomes import OPERATOR, Creation, Found, Rejected
+from registry.own_site import make_server_key
+from registry.seal import write_secret_file
 from registry.settings import RegistrySettings
 from resolver.node import RecursiveNode
 from resolver.settings import ForwardRule, OpenNetwork, ResolverSettings
@@ -37,6 +41,7 @@ from tests.support.tap import Tap, Weather
 from tests.support.valkey import TestValkey
 
 ROOT_HOMES: Final = ("0.0", "0.NA")
+MESSAGE_TYPE: Final = "application/x-hdl-message"
 LOOPBACK_OPEN: Final = (
     OpenNetwork(network="127.0.0.0/8", prefixes=("*",)),
     OpenNetwork(network="::1/128", prefixes=("*",)),
@@ -133,6 +138,13 @@ class TestNode:
         session = self._world.session
         async with session.request(method, url, headers=self.authorization, **options) as response:
             return response.status, await response.json()
+
+    async def tunnel(self, octets: bytes) -> bytes:
+        """POST a binary message; returns the body of the answer."""
+        headers = {"Content-Type": MESSAGE_TYPE, "Accept": MESSAGE_TYPE}
+        async with self._world.session.post(f"{self.http}/", data=octets, headers=headers) as response:
+            assert response.status == 200
+            return await response.read()
 
     async def store(self, records: Mapping[str, Iterable[HandleValue]]) -> None:
         """Store records as the operator of the node's host does, whatever their administrators."""
@@ -247,6 +259,10 @@ class World:
             await self.write_bundle()
         return self._root
 
+    async def lone(self, *homes: str, **settings: Any) -> TestNode:
+        """Start a node that homes prefixes which nobody delegated to it."""
+        return await self._node(homes[0], homes, settings)
+
     async def write_bundle(self) -> None:
         """Write the root bundle from the root node's records."""
         assert self._root is not None
@@ -348,6 +364,7 @@ class World:
             }
             | changes
         )
+        _give_server_key(settings.data_dir, number)
         tap = await self._open_tap((public, handle_port), (own, handle_port), weather) if tapped else None
         node = TestNode(self, settings, tap)
         await node.start()
@@ -365,6 +382,20 @@ class World:
         self._stack.push_async_callback(tap.stop)
         self.taps.append(tap)
         return tap
+
+
+def _give_server_key(data_dir: Path, number: int) -> None:
+    """Save a node the making of its key: the n-th nodes of all worlds share one."""
+    data_dir.mkdir(mode=0o700)
+    write_secret_file(data_dir / SERVER_KEY_FILE, _server_key(number))
+
+
+@cache
+def _server_key(number: int) -> bytes:
+    with TemporaryDirectory(prefix="handlegrid-key-") as directory:
+        path = Path(directory, f"{number}.key")
+        make_server_key(path)
+        return path.read_bytes()
 
 
 def _rules(
