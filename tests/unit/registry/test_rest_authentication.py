@@ -1,3 +1,5 @@
+"""How credentials are read, and which connections may carry them."""
+
 from base64 import b64encode
 
 import pytest

@@ -1,3 +1,5 @@
+"""How an HTTP target is read: octets, parameters, limits."""
+
 import pytest
 
 from registry.rest.target import (

@@ -1,3 +1,5 @@
+"""How the body of a PUT is read."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""What an operator may set, and how a wrong setting is told."""
+
 from pathlib import Path
 
 import pytest

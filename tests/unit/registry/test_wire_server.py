@@ -1,3 +1,5 @@
+"""Messages in, messages out: what the wire server says to every kind of request."""
+
 import asyncio
 from collections.abc import Sequence
 from typing import cast
