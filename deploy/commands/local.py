@@ -51,7 +51,7 @@ def up(*, home: Path, as_json: bool) -> int:
     if as_json:
         echo_json(_describe(bringup.deployment, control.status(home)))
         return 0
-    click.echo(format_places(bringup.deployment))
+    click.echo("\n" + format_places(bringup.deployment))
     code = asyncio.run(show_tour(bringup.deployment))
     tell(f"done in {time.monotonic() - began_s:.1f} s; data stay in {home}; stop it with `make down`")
     return code
@@ -97,7 +97,8 @@ def status(*, home: Path, as_json: bool) -> int:
         click.echo(f"nothing runs in {deployment.home}; start it with `handlegrid up`")
     else:
         click.echo(format_status(described, time.time()))
-        click.echo(format_places(deployment))
+        if deployment.ports:
+            click.echo("\n" + format_places(deployment))
     return 0 if described["ready"] else 3
 
 

@@ -175,6 +175,7 @@ class EmbeddedPostgres:
 
     def _binaries(self) -> Path:
         version_file = self.data_dir / "PG_VERSION"
+        _check_user(self._uid)
         found = binaries.find_binaries(int(version_file.read_text()) if version_file.exists() else None)
         if self._account is None:
             return found
@@ -242,6 +243,17 @@ class EmbeddedPostgres:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         return kept | {"LC_ALL": "C.UTF-8", "HOME": str(self.data_dir)}
+
+
+def _check_user(uid: int) -> None:
+    """Raises LocalError for a user id without a name, as some containers have: initdb asks for it."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise LocalError(
+            f"Postgres needs a user with a name, and user id {uid} has none; add it to /etc/passwd, such as "
+            f"handlegrid:x:{uid}:{os.getegid()}::/:/bin/sh"
+        ) from None
 
 
 async def ensure_database(postgres: EmbeddedPostgres, name: str) -> str:
