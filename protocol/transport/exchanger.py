@@ -7,7 +7,7 @@ from protocol.message import Message
 from protocol.site import InterfaceProtocol
 from protocol.transport.tcp_exchange import exchange_tcp
 from protocol.transport.tunnel import HttpExchanger
-from protocol.transport.udp_exchange import UdpExchanger
+from protocol.transport.udp_exchange import UdpExchanger, canonical
 
 
 def new_request_id() -> int:
@@ -37,6 +37,10 @@ class Exchanger:
         interface_protocol: an InterfaceProtocol. address: a literal IPv4 or IPv6 address. deadline_s: monotonic. path:
         for HTTP, the site's path attribute. Raises Unreachable when no whole answer came, WireError when it is none.
         """
+        try:
+            address = canonical(address)[1]  # names are never looked up
+        except OSError as error:
+            raise Unreachable("no literal address", node=address) from error
         match interface_protocol:
             case InterfaceProtocol.UDP:
                 return await self.udp.exchange(address, port, request, deadline_s=deadline_s)

@@ -17,6 +17,7 @@ ANSWER_EVERY: Final = (
 _PROBES_MAX: Final = (
     8  # busy buckets passed over when room is made, so that forged sources cannot reset a busy one
 )
+_ROUNDING: Final = 0.001  # of a token: sums of floats must not cost a whole one
 _IPV4_PREFIX: Final = 24
 _IPV6_PREFIX: Final = 56
 
@@ -78,7 +79,7 @@ class SourceCheck:
         self._deny = parse_networks(deny)
         self._unlimited = parse_networks(unlimited)
         self._token_s = 1 / rate_per_s if rate_per_s else 0.0
-        self._tolerance_s = (burst - 1) * self._token_s
+        self._tolerance_s = (burst - 1 + _ROUNDING) * self._token_s
         self._entries_max = entries_max
         self._sources: dict[str, _Source] = {}
         self._buckets: dict[str, _Bucket] = {}

@@ -9,324 +9,35 @@ the answer that is still on its way.
 """
 
 import asyncio
-import struct
-import time
-from typing import Final, cast
 
-from protocol.bodies import ResolutionRequest
-from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import HandleError
-from protocol.message import (
-    ENVELOPE_OCTETS,
-    HEADER_OCTETS,
-    Message,
-    decode_envelope,
-    decode_message,
-    undecodable,
-)
 from protocol.transport.answer_cache import AnswerCache
-from protocol.transport.base import (
-    DRAIN_S,
-    SILENT,
-    Peer,
-    Responder,
-    TransportObserver,
-    finish,
-    refusal,
-    remember,
-    respond,
-)
+from protocol.transport.base import DRAIN_S, SILENT, Responder, TransportObserver, finish
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX, ConnectionCount
-from protocol.transport.sockets import bound_address, open_tcp, peer_address
-from protocol.transport.source import SourceCheck, Verdict
-from protocol.wire import MAX_MESSAGE_OCTETS
-
-IDLE_S: Final = (
-    30.0  # to begin a request, and again to complete it: what a slow client can hold a connection for
-)
-LINGER_S: Final = 2.0  # for the client to close its half after we closed ours
-BUFFERED_OCTETS_MAX: Final = 64 * 1_048_576  # incomplete requests of all connections together
-_PAUSE_OCTETS: Final = (
-    ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS
-)  # one whole request; no more is read until it is served
-_BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
+from protocol.transport.sockets import bound_address, open_tcp
+from protocol.transport.source import SourceCheck
+from protocol.transport.tcp_connection import IDLE_S, LINGER_S, Connection, ConnectionOwner
 
 
-class _Connection(asyncio.Protocol):
-    """One client: octets in, complete requests to the listener's responder, answers out in the same order."""
-
-    def __init__(self, listener: "TcpListener") -> None:
-        self._listener = listener
-        self._buffer = bytearray()
-        self.task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline_s = 0.0
-        self._host = ""
-        self._port = 0
-        self._admitted = False
-        self._half_closed = False
-        self._ending = False
-        self._write_paused = False
-
-    # What the event loop calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._host, self._port = peer_address(transport.get_extra_info("peername"))
-        self._admitted = self._listener.admit(self, self._host)
-        if not self._admitted:
-            self._ending = True
-            self._transport.abort()
-            return
-        self._wait(self._listener.idle_s)
-        self._arm()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ending = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.task is not None:
-            self.task.cancel()
-        if self._admitted:
-            self._listener.buffered_octets -= len(self._buffer)
-            self._listener.forget(self, self._host)
-        self._buffer.clear()
-
-    def data_received(self, data: bytes) -> None:
-        if self._ending:
-            return
-        if not self._buffer:
-            self._wait(self._listener.idle_s)
-        self._buffer += data
-        self._listener.buffered_octets += len(data)
-        if self._listener.buffered_octets > BUFFERED_OCTETS_MAX:
-            self._listener.observer.limit_reached("message_octets")
-            self._transport.abort()
-            return
-        self._advance()
-
-    def eof_received(self) -> bool:
-        self._half_closed = True
-        self._advance()
-        return self.task is not None or self._write_paused
-
-    def pause_writing(self) -> None:
-        self._write_paused = True
-
-    def resume_writing(self) -> None:
-        self._write_paused = False
-        self._advance()
-
-    # Requests
-
-    def _advance(self) -> None:
-        """Serves complete requests while nothing stands in the way."""
-        while self.task is None and not self._is_over and not self._write_paused:
-            request = self._next_request()
-            if request is None:
-                break
-            self._serve(request)
-        self._bound_reading()
-        if self._half_closed and self.task is None and not self._write_paused:
-            self.end()
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether nothing more may be asked of the transport; the loop may close it before it tells us."""
-        return self._ending or self._transport.is_closing()
-
-    def _next_request(self) -> bytes | None:
-        """The first request of the buffer; None when more octets are needed, or none can be understood."""
-        buffered = len(self._buffer)
-        if buffered < ENVELOPE_OCTETS:
-            return None
-        message_octets = int(struct.unpack_from(">I", self._buffer, 16)[0])
-        if message_octets > MAX_MESSAGE_OCTETS:
-            self._refuse_size(message_octets)
-            return None
-        end = ENVELOPE_OCTETS + message_octets
-        if buffered < end and not self._half_closed:
-            return None
-        return self._take(min(end, buffered))
-
-    def _take(self, octets: int) -> bytes:
-        taken = bytes(self._buffer[:octets])
-        del self._buffer[:octets]
-        self._listener.buffered_octets -= octets
-        return taken
-
-    def _refuse_size(self, message_octets: int) -> None:
-        self._listener.observer.undecodable("tcp")
-        text = f"a message of {message_octets} octets, {MAX_MESSAGE_OCTETS} allowed"
-        self._transport.write(undecodable(bytes(self._buffer[:_BODY]), text, time.time()).encode())
-        self.end()
-
-    def _serve(self, request: bytes) -> None:
-        now_s = time.monotonic()
-        listener = self._listener
-        verdict = listener.source.check(self._host, now_s)
-        if verdict is not Verdict.ADMIT:
-            self._over_limit(request, verdict, now_s)
-            return
-        hit = None if listener.cache is None else listener.cache.get(request, now_s, time.time())
-        if hit is None:
-            self.task = asyncio.get_running_loop().create_task(self._answer(request, now_s))
-            return
-        self._write(request, hit, "hit", now_s)
-        self._answered(keep=keeps_open(request))
-
-    async def _answer(self, request: bytes, started_s: float) -> None:
-        peer = Peer(host=self._host, port=self._port, transport="tcp")
-        try:
-            answer = await respond(self._listener.responder, request, peer)
-        finally:
-            self.task = None
-        if self._is_over:
-            return
-        if answer is None:
-            self.end()
-            return
-        self._write(request, answer.octets, "miss", started_s)
-        remember(self._listener.cache, request, answer)
-        self._answered(keep=answer.keep_open or keeps_open(request))
-        self._advance()
-
-    def _over_limit(self, request: bytes, verdict: Verdict, now_s: float) -> None:
-        if verdict is Verdict.REFUSED:
-            self._listener.observer.limit_reached("source_refused")
-        else:
-            self._listener.observer.limit_reached("source_rate")
-        if verdict is Verdict.LIMITED:
-            text = "too many requests from your network"
-            self._write(request, refusal(request, ResponseCode.ERROR, text), "shed", now_s)
-        self.end()
-
-    def _write(self, request: bytes, response: bytes, outcome: str, started_s: float) -> None:
-        self._transport.write(response)
-        elapsed_s = time.monotonic() - started_s
-        self._listener.observer.answered("tcp", request, response, outcome, elapsed_s, host=self._host)
-
-    # The end of a connection
-
-    def _answered(self, *, keep: bool) -> None:
-        self._wait(self._listener.idle_s)
-        if self._listener.draining:
-            self.end()
-        elif not keep and not self._buffer:
-            # One turn of the loop, so that a request which the kernel already holds still counts as having come.
-            asyncio.get_running_loop().call_soon(self._end_unless_more)
-
-    def _end_unless_more(self) -> None:
-        if self.task is None and not self._buffer:
-            self.end()
-
-    def end(self) -> None:
-        """Sends what is written, closes our half, and everything once the client closed its half."""
-        if self._is_over:
-            return
-        self._ending = True
-        if self._half_closed:
-            self._transport.close()
-            return
-        self._wait(LINGER_S)
-        self._arm()
-        self._transport.resume_reading()
-        self._transport.write_eof()
-
-    def abort(self) -> None:
-        """Ends the connection at once."""
-        self._transport.abort()
-
-    def _bound_reading(self) -> None:
-        if self._is_over:
-            return
-        if len(self._buffer) >= _PAUSE_OCTETS:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
-
-    # Time
-
-    def _wait(self, seconds: float) -> None:
-        self._deadline_s = time.monotonic() + seconds
-
-    def _arm(self) -> None:
-        """Looks again at the deadline; it may have moved on by then, which is cheaper than a timer per request."""
-        if self._timer is not None:
-            self._timer.cancel()
-        left_s = max(0.0, self._deadline_s - time.monotonic())
-        self._timer = asyncio.get_running_loop().call_later(left_s, self._expire)
-
-    def _expire(self) -> None:
-        if self.task is not None:
-            self._wait(self._listener.idle_s)
-        if time.monotonic() < self._deadline_s:
-            self._arm()
-            return
-        if self._buffer or self._write_paused:
-            self._listener.observer.limit_reached("request_wait")
-        self._transport.abort()
-
-
-class TcpListener:
+class TcpListener(ConnectionOwner):
     """One listening socket and its connections; made by listen_tcp()."""
 
-    def __init__(
-        self,
-        responder: Responder,
-        *,
-        source: SourceCheck,
-        cache: AnswerCache | None,
-        observer: TransportObserver,
-        connections: ConnectionCount,
-        idle_s: float,
-    ) -> None:
-        self.responder = responder
-        self.source = source
-        self.cache = cache
-        self.observer = observer
-        self.idle_s = idle_s
-        self.buffered_octets = 0
-        self.draining = False
-        self.address = ("", 0)
-        self._count = connections
-        self._connections: set[_Connection] = set()
-        self._none_left = asyncio.Event()
-        self._server: asyncio.Server | None = None
+    _server: asyncio.Server
+    address: tuple[str, int]
+    """Host and port that it is bound to."""
 
     async def open(self, host: str, port: int) -> None:
         """Binds and listens. Raises SettingsError when the port cannot be opened."""
         bound = open_tcp(host, port)
         self.address = bound_address(bound)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), sock=bound)
-
-    def admit(self, connection: _Connection, host: str) -> bool:
-        """Whether a new connection may stay; it is then counted."""
-        if self.draining or self.source.is_refused(host, time.monotonic()):
-            self.observer.limit_reached("source_refused")
-            return False
-        limit = self._count.enter(host)
-        if limit is not None:
-            self.observer.limit_reached(limit)
-            return False
-        self._connections.add(connection)
-        return True
-
-    def forget(self, connection: _Connection, host: str) -> None:
-        """A connection that was admitted has ended."""
-        self._connections.discard(connection)
-        self._count.leave(host)
-        if not self._connections:
-            self._none_left.set()
+        self._server = await loop.create_server(lambda: Connection(self), sock=bound)
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Accepts nothing new, answers requests in flight within drain_s, then ends every connection."""
-        assert self._server is not None
         self.draining = True
         self._server.close()
-        tasks = [connection.task for connection in self._connections if connection.task is not None]
-        for connection in tuple(self._connections):
+        tasks = [connection.task for connection in self.connections if connection.task is not None]
+        for connection in tuple(self.connections):
             if connection.task is None:
                 connection.end()
         await finish(tasks, drain_s)
@@ -335,36 +46,17 @@ class TcpListener:
 
     async def _await_connections(self, linger_s: float) -> None:
         """Lets clients read their last answers, then ends those that do not close."""
-        if self._connections:
-            self._none_left.clear()
+        if self.connections:
+            self.none_left.clear()
             try:
                 async with asyncio.timeout(linger_s):
-                    await self._none_left.wait()
+                    await self.none_left.wait()
             except TimeoutError:
-                for connection in tuple(self._connections):
+                for connection in tuple(self.connections):
                     connection.abort()
-        while self._connections:
-            self._none_left.clear()
-            await self._none_left.wait()
-
-
-def keeps_open(request: bytes) -> bool:
-    """Whether a request asks that its connection stay: KPAL, or the trailing field of the IDIS SDK.
-
-    Source: ARCHITECTURE §3.12, PROTOCOL.md §4.1.
-    """
-    if len(request) < _BODY:
-        return False
-    op_code, _, flags = struct.unpack_from(">III", request, ENVELOPE_OCTETS)
-    if flags & OpFlag.KPAL:
-        return True
-    if op_code != OpCode.RESOLUTION:
-        return False
-    body_octets = struct.unpack_from(">I", request, _BODY - 4)[0]
-    try:
-        return bool(ResolutionRequest.decode(request[_BODY : _BODY + body_octets]).extension)
-    except HandleError:
-        return False
+        while self.connections:
+            self.none_left.clear()
+            await self.none_left.wait()
 
 
 async def listen_tcp(

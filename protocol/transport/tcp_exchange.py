@@ -16,6 +16,8 @@ async def exchange_tcp(address: str, port: int, request: Message, *, deadline_s:
         async with asyncio.timeout_at(deadline_s):
             reader, writer = await asyncio.open_connection(address, port)
             try:
+                if writer.transport.is_closing():
+                    raise ConnectionResetError
                 writer.write(request.encode())
                 return decode_message(await _read_message(reader))
             finally:

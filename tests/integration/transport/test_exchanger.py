@@ -206,8 +206,9 @@ async def test_nobody_listening_is_unreachable_at_once(exchanger: Exchanger, kin
 
 @pytest.mark.parametrize("address", ["", "localhost", "999.1.1.1", "fe80::1%nowhere", "::g"])
 async def test_what_is_no_literal_address_is_never_looked_up(exchanger: Exchanger, address: str) -> None:
-    with pytest.raises(Unreachable):
-        await exchanger.exchange(InterfaceProtocol.UDP, address, 2641, resolution(), deadline_s=soon())
+    for kind in InterfaceProtocol:
+        with pytest.raises(Unreachable, match="no literal address"):
+            await exchanger.exchange(kind, address, 2641, resolution(), deadline_s=soon())
 
 
 async def test_an_answer_announced_too_large_is_not_read(exchanger: Exchanger) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from protocol.codes import DEFAULT_FLAGS, OpFlag, ResponseCode
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message
-from protocol.transport import tcp
+from protocol.transport import tcp_connection
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.source import SourceCheck
 from protocol.transport.tcp import TcpListener, listen_tcp
@@ -56,7 +56,7 @@ async def connected(listener: TcpListener) -> AsyncIterator[Client]:
 
 async def no_more_connections_than(listener: TcpListener, count: int) -> None:
     async with asyncio.timeout(WAIT_S):
-        while len(listener._connections) > count:  # noqa: ASYNC110 - the server's side of a close has no event
+        while len(listener.connections) > count:  # noqa: ASYNC110 - the server's side of a close has no event
             await asyncio.sleep(0)
 
 
@@ -260,7 +260,7 @@ async def test_random_octets_end_their_own_connection_and_nothing_else() -> None
 async def test_what_is_buffered_for_all_connections_together_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tcp, "BUFFERED_OCTETS_MAX", 50_000)
+    monkeypatch.setattr(tcp_connection, "BUFFERED_OCTETS_MAX", 50_000)
     watcher = Watcher()
     listener = await listen_tcp("127.0.0.1", 0, Echo(), source=anyone(), observer=watcher)
     half = resolution(extension=bytes(100_000)).encode()[:90_000]
