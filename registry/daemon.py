@@ -8,8 +8,10 @@ from importlib import metadata
 
 import structlog
 
+from protocol.errors import StoreUnavailable
 from protocol.generations import Generations
 from protocol.runtime.admin import Check, start_admin
+from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Listeners, open_listeners
 from protocol.site import Site
@@ -98,8 +100,7 @@ class RegistryNode:
 
     async def _start(self) -> None:
         settings = self.settings
-        opening = open_node(settings, unsafe=self._unsafe, on_wait=self.metrics.db_pool_wait.observe)
-        node = self._node = await self._resources.enter_async_context(opening)
+        node = self._node = await self._open_node()
         statistics = DailyStatistics(
             node.store,
             sources_max=settings.statistics_sources_max,
@@ -112,6 +113,16 @@ class RegistryNode:
         admin = await self._open_admin(watch)
         self._addresses = _addresses(listeners, admin)
         self._describe()
+
+    async def _open_node(self) -> Node:
+        settings = self.settings
+        opening = open_node(settings, unsafe=self._unsafe, on_wait=self.metrics.db_pool_wait.observe)
+        try:
+            return await self._resources.enter_async_context(opening)
+        except StoreUnavailable as error:
+            where = hide_passwords(settings.dsn())
+            remedy = "start that database, or correct `database` in the settings"
+            raise StoreUnavailable(f"node {settings.name}: {error} (database {where}); {remedy}") from error
 
     def _start_tasks(self, statistics: DailyStatistics, watch: DatabaseWatch) -> None:
         """Start what runs beside the requests; it ends after the listeners and before the database is closed."""
