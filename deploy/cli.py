@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 denied by the authority that was asked, 2 usage or setting
 
 import sys
 from importlib import import_module, metadata
+from io import TextIOWrapper
 from typing import Final, NoReturn
 
 import click
@@ -58,6 +59,9 @@ def handlegrid() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a record in a script that the terminal lacks is no failure
     try:
         code = handlegrid.main(standalone_mode=False)
     except click.exceptions.Abort:
