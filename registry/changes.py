@@ -100,23 +100,23 @@ class Changes:
     ) -> list[tuple[int, Result]]:
         results: list[tuple[int, Result]] = []
         changed: list[tuple[Row, Action]] = []
-        async with self._context.store.writing() as writing:
-            placed = [
-                position for position in positions if _place(handles[position], table, position, results)
-            ]
-            rows = await writing.lock(self._context.key_of(handles[position]) for position in placed)
-            for position in placed:
-                handle = handles[position]
-                row = rows.get(self._context.key_of(handle))
-                try:
-                    new, result = await self._edit(writing, handle, row, edit, by)
-                except Refusal as refusal:
-                    new, result = None, Rejected(handle, refusal.code, refusal.message)
-                results.append((position, result))
-                if new is not None:
-                    changed.append((new, Action.UPDATE if new.stored else Action.DELETE))
-            await self._write(writing, changed)
-        self._context.announce([row.key for row, _ in changed])
+        placed = [position for position in positions if _place(handles[position], table, position, results)]
+        try:
+            async with self._context.store.writing() as writing:
+                rows = await writing.lock(self._context.key_of(handles[position]) for position in placed)
+                for position in placed:
+                    handle = handles[position]
+                    row = rows.get(self._context.key_of(handle))
+                    try:
+                        new, result = await self._edit(writing, handle, row, edit, by)
+                    except Refusal as refusal:
+                        new, result = None, Rejected(handle, refusal.code, refusal.message)
+                    results.append((position, result))
+                    if new is not None:
+                        changed.append((new, Action.UPDATE if new.stored else Action.DELETE))
+                await self._write(writing, changed)
+        finally:  # a commit whose confirmation was lost may have happened
+            self._context.announce([row.key for row, _ in changed])
         return results
 
     async def _write(self, writing: Writing, changed: Sequence[tuple[Row, Action]]) -> None:

@@ -169,20 +169,23 @@ class Creations:
                 raise Refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, message)
 
     async def _write(self, drafts: Sequence[Draft], batch: Batch) -> None:
-        async with self._context.store.writing() as writing:
-            rows = await writing.find([draft.key for draft in drafts])
-            fresh = list(_permitted((draft for draft in drafts if draft.key not in rows), batch))
-            inserted = (
-                await writing.insert([self._new_row(draft, batch) for draft in fresh]) if fresh else set()
-            )
-            for draft in fresh:
-                if draft.key in inserted:
-                    _note_created(draft, 1, batch)
-            contested = [draft for draft in drafts if batch.results[draft.position] is None]
-            await self._write_existing(writing, contested, rows, batch)
-            await writing.log(batch.log)
-            await renew_authorisations(self._context, writing, batch.written)
-        self._context.announce(batch.written)
+        try:
+            async with self._context.store.writing() as writing:
+                await self._write_in(writing, drafts, batch)
+        finally:  # a commit whose confirmation was lost may have happened
+            self._context.announce(batch.written)
+
+    async def _write_in(self, writing: Writing, drafts: Sequence[Draft], batch: Batch) -> None:
+        rows = await writing.find([draft.key for draft in drafts])
+        fresh = list(_permitted((draft for draft in drafts if draft.key not in rows), batch))
+        inserted = await writing.insert([self._new_row(draft, batch) for draft in fresh]) if fresh else set()
+        for draft in fresh:
+            if draft.key in inserted:
+                _note_created(draft, 1, batch)
+        contested = [draft for draft in drafts if batch.results[draft.position] is None]
+        await self._write_existing(writing, contested, rows, batch)
+        await writing.log(batch.log)
+        await renew_authorisations(self._context, writing, batch.written)
 
     def _new_row(self, draft: Draft, batch: Batch) -> NewRow:
         key = draft.key

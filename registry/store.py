@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from protocol.errors import StoreUnavailable
 from protocol.value import ValueList
 from registry.database import check_connection
+from registry.reads import SharedReads
 from registry.writing import Row, Writing, rows_by_key
 
 ACQUIRE_WAIT_S: Final = 5.0
@@ -79,6 +80,7 @@ class Store:
     ) -> None:
         self._pool = pool
         self._on_wait = on_wait
+        self._reads = SharedReads(self._read_one, self.read_many)
 
     @classmethod
     async def open(
@@ -115,6 +117,7 @@ class Store:
 
     async def close(self) -> None:
         """Close every connection, after what is running has ended; at once when the database hangs."""
+        await self._reads.close()
         try:
             await self._pool.close()
         except _OUTAGES:
@@ -146,6 +149,9 @@ class Store:
 
     async def read(self, key: bytes) -> Row | None:
         """The row of a handle, deleted or not; None when there never was one."""
+        return await self._reads.read(key)
+
+    async def _read_one(self, key: bytes) -> Row | None:
         async with self.connection() as connection:
             record = await connection.fetchrow(_READ, key)
         return None if record is None else Row(*record)

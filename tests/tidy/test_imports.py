@@ -72,6 +72,7 @@ ORDER: Final = {
         "migrations",
         "migrate",
         "writing",
+        "reads",
         "store",
         "prefixes",
         "authenticate",
