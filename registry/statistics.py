@@ -5,7 +5,7 @@ statements stand here and not in store.py because nothing else asks these questi
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -15,7 +15,8 @@ from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta, 
 from protocol.transport.base import Limit, TransportName
 from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
-from registry.outcomes import Created, Result
+from registry.operations import Operations
+from registry.outcomes import Actor, Created, Creation, Result
 from registry.store import Connection, Store
 
 DAYS_REMEMBERED: Final = 2  # around midnight two days are counted at once
@@ -111,6 +112,33 @@ class DailyStatistics:
                 room -= 1
             bounded[name] = bounded.get(name, 0) + count
         return bounded
+
+
+class CountedCreations:
+    """Operations.create of a command that runs beside the daemon, counting as registrations what it created.
+
+    Each batch is counted when it is committed, so that a command that is killed loses one batch of the count at most.
+    """
+
+    def __init__(self, operations: Operations, statistics: DailyStatistics) -> None:
+        self._operations = operations
+        self._statistics = statistics
+
+    async def create(
+        self,
+        batch: Sequence[Creation],
+        *,
+        by: Actor,
+        replace: bool = False,
+        inherit_admin: bool = False,
+    ) -> list[Result]:
+        """Create records as Operations.create does."""
+        results = await self._operations.create(batch, by=by, replace=replace, inherit_admin=inherit_admin)
+        created = sum(isinstance(result, Created) for result in results)
+        if created:
+            self._statistics.registered(created)
+            await self._statistics.write()
+        return results
 
 
 class TrafficObserver:

@@ -19,6 +19,7 @@ from protocol.handle import Prefix
 from registry.bulk import FileFormat, ImportOptions, ImportReport, import_file, progress_for
 from registry.node import open_node
 from registry.settings import RegistrySettings, load_registry_settings
+from registry.statistics import CountedCreations, DailyStatistics
 
 
 @click.command(name="import", short_help="Import records from a CSV or JSON Lines file.")
@@ -79,9 +80,13 @@ async def _import(
     file: Path, settings: RegistrySettings, options: ImportOptions, *, unsafe: bool
 ) -> ImportReport:
     async with open_node(settings, unsafe=unsafe) as node:
-        return await import_file(
-            file, operations=node.operations, options=options, progress=progress_for(sys.stderr)
+        statistics = DailyStatistics(
+            node.store,
+            sources_max=settings.statistics_sources_max,
+            utc_offset_s=settings.statistics_utc_offset_s,
         )
+        counted = CountedCreations(node.operations, statistics)
+        return await import_file(file, operations=counted, options=options, progress=progress_for(sys.stderr))
 
 
 def _parse_prefix(text: str | None) -> Prefix | None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 import asyncpg
 import pytest
 
 from protocol.codes import ResponseCode
-from registry.statistics import DailyStatistics
+from protocol.handle import Handle
+from registry.operations import Operations
+from registry.outcomes import OPERATOR, Created, Creation, Result, Unchanged
+from registry.statistics import CountedCreations, DailyStatistics
 from registry.store import Store
 
 NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
@@ -108,6 +112,23 @@ async def test_what_cannot_be_written_is_kept_for_the_next_time(store: Store) ->
     (row,) = await rows(store, "SELECT * FROM daily_statistics")
     assert row["resolutions"] == 1
     assert await sources(store) == {"192.0.2.0/24": 1}
+
+
+async def test_a_command_beside_the_daemon_counts_what_it_creates(store: Store) -> None:
+    handle = Handle.parse("88.1/x")
+
+    class Creating:
+        async def create(self, batch: Sequence[Creation], **options: object) -> list[Result]:
+            assert options == {"by": OPERATOR, "replace": True, "inherit_admin": True}
+            return [Created(handle, 1), Created(handle, 1), Unchanged(handle, 1)]
+
+    counted = CountedCreations(cast(Operations, Creating()), statistics(store, Clock()))
+    for _ in range(2):
+        results = await counted.create([], by=OPERATOR, replace=True, inherit_admin=True)
+        assert len(results) == 3
+
+    (row,) = await rows(store, "SELECT registrations, resolutions FROM daily_statistics")
+    assert tuple(row) == (4, 0)
 
 
 async def test_two_processes_may_add_at_the_same_time(store: Store) -> None:
