@@ -14,6 +14,7 @@ import click
 import msgspec
 import pytest
 
+from deploy.cli import handlegrid
 from tests.support.markdown import blocks, commands, links, section
 from tests.support.tree import PACKAGES, ROOT, files, relative
 
@@ -77,7 +78,7 @@ def test_an_example_runs(path: Path, line: int, text: str) -> None:
 
 def _tables() -> list[Any]:
     return [
-        pytest.param(table, tomllib.loads(block.text)[table], id=f"{relative(path)}:{block.line}")
+        pytest.param(table, block.text, id=f"{relative(path)}:{block.line}")
         for path in READMES
         for block in blocks(path)
         if block.language == "toml"
@@ -86,10 +87,16 @@ def _tables() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("daemon", "table"), _tables())
-def test_a_settings_example_is_accepted(daemon: str, table: dict[str, object]) -> None:
+@pytest.mark.parametrize(("daemon", "text"), _tables())
+def test_a_settings_example_is_accepted(daemon: str, text: str) -> None:
     module, name = SETTINGS[daemon]
-    msgspec.convert(table, getattr(importlib.import_module(module), name), strict=False)
+    struct = getattr(importlib.import_module(module), name)
+    msgspec.convert(tomllib.loads(text)[daemon], struct, strict=False, dec_hook=_a_path)
+
+
+def _a_path(kind: type, value: object) -> Path:
+    assert kind is Path, kind
+    return Path(str(value))
 
 
 def _command_lines() -> list[str]:
@@ -112,11 +119,13 @@ def test_a_command_exists_with_its_options(line: str) -> None:
 
 
 def _check_command(words: list[str]) -> None:
-    from deploy.cli import main
-
-    command: click.Command = main
-    while isinstance(command, click.Group) and words and words[0] in command.commands:
-        command = command.commands[words.pop(0)]
+    command: click.Command = handlegrid
+    while isinstance(command, click.Group) and words:
+        found = command.get_command(click.Context(command), words[0])
+        if found is None:
+            break
+        command = found
+        words.pop(0)
     assert not isinstance(command, click.Group) or not words or words[0].startswith("-"), (
         f"no such command: {words}"
     )
