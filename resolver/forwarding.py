@@ -45,6 +45,11 @@ class Target:
     address: str
     port: int
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """The node, whatever the way to it."""
+        return self.address, self.port
+
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{host}:{self.port}/{self.protocol.name.lower()}"
@@ -63,7 +68,7 @@ class Forwarding:
         """rules: checked settings; the longest prefix that fits a question decides."""
         self._rules: dict[bytes, tuple[Endpoint, ...]] = {}
         self._everything: tuple[Endpoint, ...] = ()
-        self._failures: dict[Endpoint, _Failure] = {}
+        self._failures: dict[Target, _Failure] = {}
         for rule in rules:
             endpoints = tuple(dict.fromkeys(parse_endpoint(address) for address in rule.addresses))
             if rule.prefix == EVERYTHING:
@@ -92,31 +97,30 @@ class Forwarding:
 
     def targets(self, handle: Handle, now_s: float) -> tuple[Target, ...]:
         """Every way to reach them, in the order to be tried: UDP before TCP, what failed lately last."""
-        endpoints = sorted(self.endpoints_for(handle), key=lambda endpoint: self._is_shunned(endpoint, now_s))
-        return tuple(
+        targets = [
             Target(protocol, address, port)
             for protocol in (InterfaceProtocol.UDP, InterfaceProtocol.TCP)
-            for address, port in endpoints
-        )
+            for address, port in self.endpoints_for(handle)
+        ]
+        return tuple(sorted(targets, key=lambda target: self._is_shunned(target, now_s)))
 
     def failed(self, target: Target, now_s: float) -> None:
-        """Remember that a target gave no answer."""
-        endpoint = (target.address, target.port)
-        known = self._failures.get(endpoint)
+        """Remember that a target gave no usable answer."""
+        known = self._failures.get(target)
         if known is not None or len(self._failures) < MAX_FAILURES:
-            self._failures[endpoint] = _Failure(known.first_s if known else now_s, now_s)
+            self._failures[target] = _Failure(known.first_s if known else now_s, now_s)
 
     def answered(self, target: Target) -> None:
         """Forget a target's failures."""
-        self._failures.pop((target.address, target.port), None)
+        self._failures.pop(target, None)
 
     def failing_since_s(self, target: Target) -> float | None:
         """Monotonic seconds of a target's first failure since it last answered; None when it is well."""
-        failure = self._failures.get((target.address, target.port))
+        failure = self._failures.get(target)
         return None if failure is None else failure.first_s
 
-    def _is_shunned(self, endpoint: Endpoint, now_s: float) -> bool:
-        failure = self._failures.get(endpoint)
+    def _is_shunned(self, target: Target, now_s: float) -> bool:
+        failure = self._failures.get(target)
         return failure is not None and now_s - failure.last_s < SHUNNED_S
 
 
@@ -175,29 +179,28 @@ class ForwardClient:
         """
         targets = self._forwarding.targets(question.handle, self._clock())
         failures: list[str] = []
+        useless: set[Endpoint] = set()
         for position, target in enumerate(targets):
             share_s = min(EXCHANGE_S, (deadline_s - self._clock()) / (len(targets) - position))
-            if share_s <= 0:
-                break
+            if target.endpoint in useless or share_s <= 0:
+                continue
             try:
                 answer = await self._exchange(target, question, self._clock() + share_s, recursion_count)
             except (ResolutionFailed, WireError) as error:
-                failures.append(self._failed(target, str(error)))
+                failures.append(self._failed(target, _cause(error)))
                 continue
+            if answer.code in FINAL:
+                self._forwarding.answered(target)
+                self._observer.exchanged("forward", "ok")
+                return answer
+            failures.append(self._failed(target, f"response code {answer.code} {answer.message}".rstrip()))
             if answer.code == ResponseCode.RECURSION_LIMIT:
                 raise RecursionLimit(answer.message or "the question went in circles", node=str(target))
-            if answer.code not in FINAL:
-                failures.append(
-                    self._failed(target, f"response code {answer.code} {answer.message}".rstrip())
-                )
-                continue
-            self._forwarding.answered(target)
-            self._observer.exchanged("forward", "ok")
-            return answer
+            useless.add(target.endpoint)  # it answered: another way to it would bring the same
         raise Unreachable(
             "; ".join(failures) or "no time was left to ask",
             node=f"recursive nodes for {question.handle.prefix}",
-            remedy="Start one of these nodes, or change `forwarding` in the settings.",
+            remedy="start one of these nodes, or change `forwarding` in the settings",
         )
 
     async def _exchange(
@@ -229,3 +232,7 @@ class ForwardClient:
         ago_s = 0.0 if since_s is None else now_s - since_s
         since = datetime.fromtimestamp(self._wall_clock() - ago_s, UTC)
         return f"{target} since {since:%Y-%m-%d %H:%M:%SZ}: {cause}"
+
+
+def _cause(error: ResolutionFailed | WireError) -> str:
+    return error.cause if isinstance(error, ResolutionFailed) else f"unusable answer: {error}"

@@ -2,12 +2,19 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
+from protocol.bodies import ResolutionRequest, ResolutionResponse
+from protocol.codes import OpCode
+from protocol.handle import Handle
+from protocol.message import Message
+from protocol.site import InterfaceProtocol
+from protocol.transport.exchanger import Exchanger, new_request_id
 from resolver.node import RecursiveNode
 from tests.integration.resolver.loopback import (
     HOST,
@@ -257,3 +264,25 @@ async def test_the_site_record_is_json(browser: Browser) -> None:
     site = (await browser.record("/api/site"))["site"]
 
     assert site["primarySite"] is False
+
+
+async def test_a_handle_message_in_a_tunnel_is_answered_like_any_other(node: RecursiveNode) -> None:
+    request = Message.request(
+        OpCode.RESOLUTION,
+        ResolutionRequest(handle=Handle.parse(PUMP)).encode(),
+        request_id=new_request_id(),
+        expiration=0,
+    )
+    exchanger = Exchanger()
+    try:
+        response = await exchanger.exchange(
+            InterfaceProtocol.HTTP,
+            HOST,
+            node.addresses.http[0][1],
+            request,
+            deadline_s=time.monotonic() + 5,
+        )
+    finally:
+        await exchanger.close()
+
+    assert len(ResolutionResponse.decode(response.body).values) == 2

@@ -49,14 +49,14 @@ def test_what_no_rule_names_is_walked_unless_everything_is_forwarded() -> None:
     assert rules(_88="192.0.2.1", all="192.0.2.2:3000").endpoints_for(handle) == (TWO,)
 
 
-def test_an_address_that_failed_is_tried_last_for_a_while() -> None:
+def test_a_way_that_failed_is_tried_last_for_a_while() -> None:
     forwarding = Forwarding([ForwardRule(prefix="*", addresses=("192.0.2.1", "192.0.2.2:3000"))])
     handle = Handle.parse("88.1/x")
     first = forwarding.targets(handle, 0.0)[0]
     forwarding.failed(first, 0.0)
 
     order = [(target.protocol.name, target.address[-1]) for target in forwarding.targets(handle, 1.0)]
-    assert order == [("UDP", "2"), ("UDP", "1"), ("TCP", "2"), ("TCP", "1")]
+    assert order == [("UDP", "2"), ("TCP", "1"), ("TCP", "2"), ("UDP", "1")]
     assert forwarding.targets(handle, 11.0)[0] == first
     assert forwarding.failing_since_s(first) == 0.0
 
@@ -101,7 +101,17 @@ async def test_a_denial_is_final() -> None:
     "code", [ResponseCode.ERROR, ResponseCode.SERVER_TOO_BUSY, ResponseCode.SERVER_BACKUP]
 )
 async def test_a_node_that_speaks_of_itself_is_followed_by_the_next(code: ResponseCode) -> None:
-    assert await ask(Peers(_1=code, _2=ResponseCode.HANDLE_NOT_FOUND)) == "from 192.0.2.2"
+    peers = Peers(_1=code, _2=ResponseCode.HANDLE_NOT_FOUND)
+
+    assert await ask(peers) == "from 192.0.2.2"
+
+
+async def test_a_node_that_answered_is_not_asked_again_in_another_way() -> None:
+    peers = Peers(_1=ResponseCode.ERROR, _2=ResponseCode.ERROR)
+
+    with pytest.raises(Unreachable, match="response code 2 from 192"):
+        await ask(peers)
+    assert [address for address, _ in peers.requests] == ["192.0.2.1", "192.0.2.2"]
 
 
 async def test_a_loop_is_final_so_that_it_does_not_multiply() -> None:
