@@ -1,7 +1,7 @@
 """The import itself: file -> rows -> batches -> operation -> report.
 
-While the database writes one batch, the next one is parsed on the same event loop, a slice at a time. Memory
-holds two batches, a chunk and an unfinished row, whatever the size of the file. No state is kept beside the
+While the database writes two batches, the next one is parsed on the same event loop, a slice at a time. Memory
+holds three batches, a chunk and an unfinished row, whatever the size of the file. No state is kept beside the
 database: an import that ended anywhere is run again, and what is in is recognised as alike.
 """
 
@@ -21,6 +21,7 @@ from registry.bulk.rejects import RejectsFile
 from registry.bulk.report import ImportCounts, ImportOptions, ImportReport, ImportStatus, Progress
 from registry.bulk.rows import RejectedRow, Row, parser_for
 from registry.bulk.source import ImportPlan, ImportUnusable, Source, plan_import
+from registry.bulk.writers import Writers
 from registry.outcomes import (
     OPERATOR,
     Actor,
@@ -124,7 +125,7 @@ def rare_collections() -> Iterator[None]:
 
 
 class _Import:
-    """One import: reads and parses while at most one batch is being written."""
+    """One import: reads and parses while batches are being written."""
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class _Import:
         self._parser = parser_for(plan.format, options)
         self._batch: list[Row] = []
         self._batch_octets = 0
-        self._writing: asyncio.Task[None] | None = None
+        self._writers = Writers(self._write)
         self._read_octets = 0
         self._parsed = 0
 
@@ -157,13 +158,11 @@ class _Import:
         try:
             await self._read(source)
         except ImportUnusable:
-            await self._written()  # the file failed, not the database: what is under way is let end
+            await self._writers.drain()  # the file failed, not the database: what is under way is let end
             raise
         finally:
             source.close()
-            if self._writing is not None:
-                self._writing.cancel()
-                await asyncio.wait([self._writing])
+            await self._writers.abandon()
 
     async def _read(self, source: Source) -> None:
         splitter = LineSplitter()
@@ -174,7 +173,7 @@ class _Import:
         if not self._parser.is_begun:
             raise HeaderUnusable(f"{self._plan.path} is empty: the first line of a CSV file is its header")
         await self._submit()
-        await self._written()
+        await self._writers.drain()
 
     async def _take(self, lines: Sequence[bytes], *, last: bool = False) -> None:
         for row in self._parser.feed(lines, last=last):
@@ -190,15 +189,9 @@ class _Import:
                 await self._submit()
 
     async def _submit(self) -> None:
-        """Hand the batch over as soon as the one before it is written."""
-        await self._written()
+        """Hand the batch over."""
         batch, self._batch, self._batch_octets = self._batch, [], 0
-        self._writing = asyncio.create_task(self._write(batch, self._read_octets), name="import batch")
-
-    async def _written(self) -> None:
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            await writing
+        await self._writers.submit(batch, self._read_octets)
 
     async def _write(self, batch: Sequence[Row], read_octets: int) -> None:
         if batch:
@@ -210,7 +203,7 @@ class _Import:
             )
             for row, result in zip(batch, results, strict=True):
                 self._count(row, result)
-        self._counts.read_octets = read_octets
+        self._counts.read_octets = max(read_octets, self._counts.read_octets)
         self._progress.advanced(self._counts, time.monotonic() - self._started_s)
 
     def _count(self, row: Row, result: Result) -> None:
