@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ from protocol.errors import SettingsError, StoreUnavailable
 
 EXIT_SETTINGS: Final = 2  # what the operator set cannot be used; starting again does not help
 EXIT_OUTAGE: Final = 3  # something that the daemon needs is down; starting again may help
+DESCRIPTORS_MAX: Final = 65_536  # room for every bounded connection; usual soft limits of 1,024 are not
 LAG_PERIOD_S: Final = 0.5  # how often the event loop's lag is measured
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,7 @@ def run(main: Main) -> int:
 
     A SettingsError or StoreUnavailable is told on standard error, without a traceback.
     """
+    raise_descriptor_limit()
     try:
         uvloop.run(_with_signals(main))
     except SettingsError as error:
@@ -41,6 +44,14 @@ def run(main: Main) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0
+
+
+def raise_descriptor_limit() -> None:
+    """Takes as many file descriptors as the hard limit allows, up to DESCRIPTORS_MAX."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _with_signals(main: Main) -> None:

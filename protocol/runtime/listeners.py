@@ -15,7 +15,7 @@ from protocol.transport.http import listen_http
 from protocol.transport.sockets import is_address_available
 from protocol.transport.tcp import listen_tcp
 from protocol.transport.tunnel import add_tunnel
-from protocol.transport.udp import listen_udp
+from protocol.transport.udp import UdpListener, listen_udp
 
 _WILDCARDS: Final = {"0.0.0.0", "::"}  # noqa: S104
 
@@ -30,6 +30,11 @@ class Listeners:
     handle_address: tuple[str, int] | None = None
     """Host and port of the first UDP and TCP listener."""
     http_address: tuple[str, int] | None = None
+
+    @property
+    def udp_drops(self) -> int:
+        """Datagrams that the kernel dropped because their sockets' buffers were full."""
+        return sum(listener.drops for listener in self.opened if isinstance(listener, UdpListener))
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Closes all at once: nothing new is taken, what is in flight has drain_s to end."""

@@ -2,7 +2,9 @@
 
 import errno
 import ipaddress
+import os
 import socket
+from pathlib import Path
 from typing import Final
 
 from protocol.errors import SettingsError
@@ -54,6 +56,25 @@ def peer_address(name: object) -> tuple[str, int]:
     if not isinstance(name, tuple) or len(name) < 2:
         return "", 0
     return str(name[0]).partition("%")[0], int(name[1])
+
+
+def inode_of(opened: socket.socket) -> int:
+    """What names a socket in the kernel's tables."""
+    return os.fstat(opened.fileno()).st_ino
+
+
+def udp_drops(inode: int) -> int:
+    """Datagrams that the kernel dropped because a socket's buffer was full; 0 where the kernel does not tell."""
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        try:
+            lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            columns = line.split()
+            if columns[9] == str(inode):
+                return int(columns[-1])
+    return 0
 
 
 def _bind(opened: socket.socket, host: str, port: int) -> socket.socket:

@@ -28,7 +28,7 @@ from protocol.transport.base import (
     remember,
     respond,
 )
-from protocol.transport.sockets import bound_address, open_udp, peer_address
+from protocol.transport.sockets import bound_address, inode_of, open_udp, peer_address, udp_drops
 from protocol.transport.source import SourceCheck, Verdict
 
 MISSES_MAX: Final = (
@@ -65,6 +65,12 @@ class UdpListener(asyncio.DatagramProtocol):
         self._draining = False
         self._closed = asyncio.Event()
         self.address = ("", 0)
+        self.inode = 0
+
+    @property
+    def drops(self) -> int:
+        """Datagrams that the kernel dropped because we were too slow, since the socket was opened."""
+        return udp_drops(self.inode)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ready."""
@@ -189,5 +195,6 @@ async def listen_udp(
     )
     bound = open_udp(host, port)
     listener.address = bound_address(bound)
+    listener.inode = inode_of(bound)
     await asyncio.get_running_loop().create_datagram_endpoint(lambda: listener, sock=bound)
     return listener

@@ -74,6 +74,7 @@ class UdpExchanger:
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[key] = answer
         try:
+            _check_route(family, host, port)
             transport = await self._transport(family)
             async with asyncio.timeout_at(deadline_s):
                 return await _transmit(transport, split(request.encode()), (host, port), answer, retry_s)
@@ -141,6 +142,16 @@ def canonical(address: str) -> tuple[socket.AddressFamily, str]:
     if octets.startswith(bytes(10) + b"\xff\xff"):
         return socket.AF_INET, socket.inet_ntop(socket.AF_INET, octets[12:])
     return socket.AF_INET6, socket.inet_ntop(socket.AF_INET6, octets)
+
+
+def _check_route(family: socket.AddressFamily, host: str, port: int) -> None:
+    """Raises OSError when the kernel knows no way there, as for IPv6 on most hosts without it.
+
+    A datagram that cannot leave raises nothing on a shared socket, so the exchange would wait for all its retries.
+    """
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.setblocking(False)
+        probe.connect((host, port))
 
 
 async def _transmit(

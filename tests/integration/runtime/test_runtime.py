@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -80,6 +81,7 @@ async def test_all_listeners_open_on_all_addresses_and_close_together() -> None:
     listeners = await open_listeners(settings, Echo(), web.Application())
     assert listeners.handle_address == ("127.0.0.1", settings.handle_port)
     assert len(listeners.opened) == 5
+    assert listeners.udp_drops == 0
     for host in settings.listen_addresses:
         with Datagrams((host, settings.handle_port)) as client:
             assert (await client.ask(resolution())).header.response_code == 1
@@ -178,6 +180,16 @@ async def test_a_periodic_action_survives_its_failures_and_runs_once_more_at_the
     async with asyncio.timeout(WAIT_S):
         await lifecycle.repeat(action, 0.001, stopping)
     assert calls >= 2
+
+
+def test_the_soft_limit_of_descriptors_is_raised_to_what_the_hard_one_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        lifecycle.raise_descriptor_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

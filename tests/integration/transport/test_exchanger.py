@@ -1,6 +1,7 @@
 """The client side with real sockets: every transport, servers that misbehave, forged answers."""
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -13,6 +14,7 @@ from protocol.errors import Unreachable, WireError
 from protocol.message import decode_envelope
 from protocol.packets import split
 from protocol.site import InterfaceProtocol
+from protocol.transport import udp_exchange
 from protocol.transport.base import Listener
 from protocol.transport.exchanger import Exchanger, new_request_id
 from protocol.transport.http import listen_http
@@ -231,6 +233,18 @@ async def test_a_web_server_that_is_no_tunnel_is_told_apart(exchanger: Exchanger
             InterfaceProtocol.HTTP, listener.address[0], listener.address[1], resolution(), deadline_s=soon()
         )
     await listener.close()
+
+
+async def test_an_address_without_a_route_is_unreachable_without_waiting(
+    exchanger: Exchanger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_route(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(udp_exchange, "_check_route", no_route)
+    with pytest.raises(Unreachable, match="Network is unreachable"):
+        await exchanger.udp.exchange("2001:db8::1", 2641, resolution(), deadline_s=soon())
+    assert not exchanger.udp._waiting
 
 
 def test_request_ids_are_positive_and_have_31_bits() -> None:

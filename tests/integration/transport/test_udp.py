@@ -224,3 +224,14 @@ async def test_closing_gives_up_what_does_not_end() -> None:
         client.send(resolution().encode())
         await echo.entered.wait()
         await listener.close(drain_s=0.01)
+
+
+async def test_datagrams_that_find_a_full_buffer_are_counted_by_the_kernel() -> None:
+    listener = await listen_udp("127.0.0.1", 0, Echo(), source=anyone())
+    junk = bytes(60_000)
+    with Datagrams(listener.address) as client:
+        for _ in range(2_000):  # 120 MB, while the loop does not turn
+            client.socket.send(junk)
+
+    assert listener.drops > 0
+    await listener.close()
