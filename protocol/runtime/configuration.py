@@ -16,11 +16,9 @@ import msgspec
 from msgspec import Meta
 
 from protocol.errors import SettingsError
-from protocol.runtime.listen_settings import ListenSettings
+from protocol.runtime.listen_settings import ListenSettings as ListenSettings  # part of every settings table
 
 ENVIRONMENT_PREFIX: Final = "HANDLEGRID"
-__all__ = ["SECRET", "ListenSettings", "SecretText", "hide_passwords", "load_settings", "show"]
-
 TABLES: Final = ("registry", "resolver")
 SECRET: Final = Meta(extra={"secret": True})
 SecretText = Annotated[str, SECRET]
