@@ -21,20 +21,20 @@ class Peer:
         self.address = address
         self.behaviour = behaviour
         self.requests: list[Message] = []
-        self._udp: asyncio.DatagramTransport | None = None
+        self.udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         """Open the sockets."""
         loop = asyncio.get_running_loop()
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Ear(self), local_addr=self.address)
+        self.udp, _ = await loop.create_datagram_endpoint(lambda: _Ear(self), local_addr=self.address)
         self._tcp = await asyncio.start_server(self._connected, *self.address)
 
     async def stop(self) -> None:
         """Close the sockets."""
-        if self._udp is not None:
-            self._udp.close()
+        if self.udp is not None:
+            self.udp.close()
         if self._tcp is not None:
             self._tcp.close()
         for writer in self._writers:
@@ -58,10 +58,10 @@ class Peer:
 
     def heard(self, octets: bytes, client: Address) -> None:
         """Take a datagram."""
-        assert self._udp is not None
+        assert self.udp is not None
         for answer in self.answers(octets):
             for packet in split(answer):
-                self._udp.sendto(packet, client)
+                self.udp.sendto(packet, client)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)

@@ -54,6 +54,7 @@ class Tap:
         self._udp: asyncio.DatagramTransport | None = None
         self._upstream: dict[Address, asyncio.DatagramTransport] = {}
         self._tcp: asyncio.Server | None = None
+        self._opening = asyncio.Lock()
         self._streams: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -92,13 +93,14 @@ class Tap:
         self._note(packet, client)
         if not self.is_open:
             return
-        upstream = self._upstream.get(client)
-        if upstream is None:
-            loop = asyncio.get_running_loop()
-            upstream, _ = await loop.create_datagram_endpoint(
-                lambda: _Back(self, client), remote_addr=self.to
-            )
-            self._upstream[client] = upstream
+        async with self._opening:
+            upstream = self._upstream.get(client)
+            if upstream is None:
+                loop = asyncio.get_running_loop()
+                upstream, _ = await loop.create_datagram_endpoint(
+                    lambda: _Back(self, client), remote_addr=self.to
+                )
+                self._upstream[client] = upstream
         for delay_s in self.weather.fate():
             self._later(delay_s, upstream, packet, None)
 
