@@ -173,7 +173,8 @@ def _run(command: list[str], log: Path | None = None) -> bool:
 
 
 def _tell_progress(elapsed_s: float, log: Path) -> None:
-    step = (_tail(log, lines=1) or "starting").strip()[:70]
+    steps = [line for line in log.read_text(errors="replace").splitlines() if not line.startswith("WARNING")]
+    step = (steps[-1] if steps else "starting").strip()[:70]
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K  {elapsed_s:3.0f} s  {step}")
         sys.stderr.flush()

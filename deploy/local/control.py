@@ -116,6 +116,8 @@ def status(home: Path) -> Status | None:
 
 def start(home: Path) -> Status:
     """Start a supervisor, unless there is one, after ending what a dead one left behind."""
+    if is_running(home) and ask(home, {"do": "status"}).stopping:
+        _await_end(home, lambda status: None)
     if not is_running(home):
         end_left_behind(home)
         _detach(home)

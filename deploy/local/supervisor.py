@@ -28,6 +28,7 @@ POSTGRES_SETTINGS: Final = {
     "max_connections": "200"
 }  # four nodes, an import and a statistics writer, with room
 REMEMBER_S: Final = 0.2
+LOCK_WAIT_S: Final = 3.0  # who only looks whether we run holds the lock for a moment
 OVERRIDES: Final = (
     "HANDLEGRID_REGISTRY_",
     "HANDLEGRID_RESOLVER_",
@@ -161,13 +162,16 @@ def main() -> None:
     """Run the supervisor of the data directory that is named on the command line, detached from the caller."""
     if os.fork():
         return
+    os.umask(0o077)  # logs and whatever the daemons write are their owner's
     home = Path(sys.argv[1])
-    (home / "logs").mkdir(mode=0o700, exist_ok=True)
-    with exclusive(lock_file(home)) as ours:
-        if not ours:
-            log("another supervisor runs this deployment")
-            return
-        asyncio.run(Supervisor(home).run())
+    until_s = time.monotonic() + LOCK_WAIT_S
+    while time.monotonic() < until_s:
+        with exclusive(lock_file(home)) as ours:
+            if ours:
+                asyncio.run(Supervisor(home).run())
+                return
+        time.sleep(REMEMBER_S)
+    log("another supervisor runs this deployment")
 
 
 if __name__ == "__main__":
