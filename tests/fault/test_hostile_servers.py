@@ -96,7 +96,7 @@ async def test_questions_for_other_prefixes_do_not_wait_for_a_silent_server(
     await asyncio.sleep(0.2)
     began_s = time.monotonic()
     assert (await resolver.ask("88/well")).url == URL
-    assert time.monotonic() - began_s < BUDGET_S / 2
+    assert time.monotonic() - began_s < BUDGET_S
     assert {reply.rc for reply in await asyncio.gather(*stuck)} <= FAILED | {3}
 
 
