@@ -16,7 +16,6 @@ import msgspec
 from msgspec import Meta
 
 from protocol.errors import SettingsError
-from protocol.runtime.listen_settings import ListenSettings as ListenSettings  # part of every settings table
 
 ENVIRONMENT_PREFIX: Final = "HANDLEGRID"
 TABLES: Final = ("registry", "resolver")

@@ -161,25 +161,31 @@ class HttpListener:
     async def _start(self, accepted: socket.socket, host: str) -> None:
         """Gives a connection to aiohttp, with TLS in between when its first octet asks for it."""
         leave = _once(lambda: self._count.leave(host))
-        started = False
+        ours: socket.socket | None = accepted
         try:
             _prepare(accepted)
             tls = await self._wanted_tls(accepted)
+            ours = None  # from here on the event loop closes it, also when the handshake fails
             await self._loop.connect_accepted_socket(
                 lambda: self._make_handler(leave),
                 accepted,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
             )
-            started = True
-        except TimeoutError:
+        except BaseException as error:
+            if ours is not None:
+                ours.close()
+            leave()
+            self._not_started(error)
+
+    def _not_started(self, error: BaseException) -> None:
+        """Counts why a connection did not come to its first request."""
+        if isinstance(error, TimeoutError):
             self._observer.limit_reached("request_wait")
-        except OSError:  # a failed TLS handshake among them
+        elif isinstance(error, OSError):  # a failed TLS handshake among them
             self._observer.undecodable("http")
-        finally:
-            if not started:
-                accepted.close()
-                leave()
+        else:
+            raise error
 
     async def _wanted_tls(self, accepted: socket.socket) -> ssl.SSLContext | None:
         """The context to speak TLS with, or None for plain HTTP. Raises TimeoutError for a silent client."""

@@ -173,6 +173,33 @@ async def test_noise_ends_its_own_connection_and_nothing_else(
     await listener.close()
 
 
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_failed_handshakes_leave_no_descriptor_open(
+    session: aiohttp.ClientSession, tls: ssl.SSLContext
+) -> None:
+    watcher = Watcher()
+    listener = await listen_http(application(), "127.0.0.1", 0, tls=tls, source=anyone(), observer=watcher)
+    before = descriptors()
+    for _ in range(50):
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(b"\x16\x03\x01\x00\x05hello")
+        async with asyncio.timeout(WAIT_S):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    await watcher.until(lambda: len(watcher.undecodables) == 50)
+    async with asyncio.timeout(WAIT_S):
+        while descriptors() > before + 10:  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0)
+    async with session.get(url(listener.address, "/about", "https"), ssl=False) as answer:
+        assert answer.status == 200
+    assert listener._count.total == 1
+    await listener.close()
+
+
 async def test_lines_and_headers_beyond_the_limits_are_refused(session: aiohttp.ClientSession) -> None:
     listener = await listen_http(application(), "127.0.0.1", 0, source=anyone())
     async with session.get(url(listener.address, "/" + "x" * 9_000)) as long_line:
