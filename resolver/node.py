@@ -108,7 +108,7 @@ class RecursiveNode:
         self._store_statistics(metrics, counters)
         cache = self._cache(metrics, observer)
         recursor = self._recursor(root, cache, observer)
-        listeners = await self._listen(recursor, observer)
+        listeners = await self._listen(recursor, observer, self._answer_cache(metrics))
         self._own_task(measure_lag(metrics.event_loop_lag.set))
         self._addresses = _addresses(listeners, admin)
         self._site = self._own_site(self._addresses)
@@ -216,7 +216,15 @@ class RecursiveNode:
         self._closers.push_async_callback(recursor.close)
         return recursor
 
-    async def _listen(self, recursor: Recursor, observer: Observer) -> Listeners:
+    def _answer_cache(self, metrics: Metrics) -> AnswerCache | None:
+        octets_max = self.settings.answer_cache_octets_max
+        if not octets_max:
+            return None
+        answers = AnswerCache(octets_max=octets_max)
+        metrics.watch_cache("answers", lambda: len(answers), lambda: answers.octets)
+        return answers
+
+    async def _listen(self, recursor: Recursor, observer: Observer, answers: AnswerCache | None) -> Listeners:
         settings = self.settings
         wire = WireServer(recursor, lambda: self.site)
         app = web.Application()
@@ -229,8 +237,6 @@ class RecursiveNode:
             on_answer=observer.http_answered,
         )
         api.add_routes(app)
-        octets_max = settings.answer_cache_octets_max
-        answers = AnswerCache(octets_max=octets_max) if octets_max else None
         listeners = await open_listeners(settings, wire.respond, app, cache=answers, observer=observer)
         self._closers.push_async_callback(listeners.close)
         return listeners

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+import structlog
+
 from protocol.client.answers import Answer, Denied, Found, Question
 from protocol.client.resolution import Ask, Purpose, Resolution
 from protocol.client.selection import Opening
@@ -17,6 +19,7 @@ from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
 from protocol.site import Service
+from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Denial, Entry, cache_key, denial_entry, record_entry
 from resolver.cache.records import Clocks
 from resolver.cache.singleflight import SingleFlight
@@ -50,12 +53,42 @@ class Origin(StrEnum):
 GRACE_S: Final = 0.5  # for whoever watches the deadline to say what was late, before we end it without a word
 
 
+TOLD_AGAIN_S: Final = 60.0  # between two log lines about one failing node
+NODES_TOLD_MAX: Final = 1_000  # nodes remembered as told of; beyond, the longest unused is told of again
+MAX_NODE_OCTETS: Final = 200
+
+log = structlog.get_logger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """A record or denial, and how it came about."""
 
     entry: Entry
     origin: Origin
+
+
+class Complaints:
+    """Says which node fails, once in a while for each, so that a dead node under load does not fill the log."""
+
+    def __init__(self) -> None:
+        """Nobody has failed yet."""
+        self._told: MemoryCache[bool] = MemoryCache(entries_max=NODES_TOLD_MAX, octets_max=2**20)
+
+    def tell(self, handle: Handle, failure: ResolutionFailed, now_s: float) -> None:
+        """Log a failure, unless its node was told of lately."""
+        key = failure.node.encode("utf-8", "replace")[:MAX_NODE_OCTETS]
+        if self._told.get(key, now_s):
+            return
+        self._told.put(key, True, octets=1, expires_s=now_s + TOLD_AGAIN_S)
+        log.warning(
+            "resolution_failed",
+            handle=str(handle),
+            node=failure.node,
+            cause=failure.cause,
+            since=failure.since,
+            remedy=failure.remedy,
+        )
 
 
 class Upstream(Protocol):
@@ -124,6 +157,7 @@ class Recursor:
         self._bounds = bounds
         self._observer = observer
         self._clocks = clocks
+        self._complaints = Complaints()
         self._flights: SingleFlight[tuple[bytes, bool, int], Entry] = SingleFlight(
             flights_max=bounds.resolutions_max, waiters_max=bounds.waiters_max
         )
@@ -181,6 +215,9 @@ class Recursor:
             raise Unreachable(
                 f"no answer within resolution_time_s = {self._bounds.resolution_time_s:g}"
             ) from None
+        except ResolutionFailed as failure:
+            self._complaints.tell(handle, failure, self._clocks().now_s)
+            raise
         self._cache.put(handle, entry)
         return entry
 

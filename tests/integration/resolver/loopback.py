@@ -236,7 +236,8 @@ class Reply:
 class Client:
     """A Handle client with sockets of its own."""
 
-    def __init__(self, node: RecursiveNode) -> None:
+    def __init__(self, node: RecursiveNode, host: str) -> None:
+        self._host = host
         self._port = node.addresses.udp[0][1]
         self._exchanger = Exchanger()
 
@@ -263,7 +264,7 @@ class Client:
             recursion_count=recursion_count,
         )
         response = await self._exchanger.exchange(
-            transport, HOST, self._port, request, deadline_s=time.monotonic() + wait_s
+            transport, self._host, self._port, request, deadline_s=time.monotonic() + wait_s
         )
         return Reply(response, split_digest(response)[1])
 
@@ -273,9 +274,9 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(node: RecursiveNode) -> AsyncIterator[Client]:
+async def client_of(node: RecursiveNode, host: str = HOST) -> AsyncIterator[Client]:
     """A client of a node."""
     async with AsyncExitStack() as stack:
-        client = Client(node)
+        client = Client(node, host)
         stack.push_async_callback(client.close)
         yield client

@@ -9,6 +9,7 @@ from protocol.bodies import SiteInfoResponse
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.message import Message
 from protocol.site import InterfaceProtocol
+from protocol.transport.sockets import is_address_available
 from resolver.node import RecursiveNode
 from resolver.settings import OpenNetwork
 from tests.integration.resolver.loopback import (
@@ -19,6 +20,7 @@ from tests.integration.resolver.loopback import (
     running_node,
     value,
 )
+from tests.support.valkey import TestValkey
 
 
 @pytest.fixture
@@ -233,3 +235,35 @@ async def test_a_private_address_is_asked_only_for_the_prefixes_that_open_it(hie
     assert reply.code == ResponseCode.ERROR
     assert "not routable" in reply.text
     assert hierarchy.top.asked == []
+
+
+async def test_ipv6_clients_are_answered_too(hierarchy: Hierarchy) -> None:
+    if not is_address_available("::1"):
+        pytest.skip("this machine has no IPv6")
+    settings = hierarchy.settings(listen_addresses=("127.0.0.1", "::1"))
+    async with running_node(settings) as node, client_of(node, host="::1") as client:
+        for transport in (InterfaceProtocol.UDP, InterfaceProtocol.TCP):
+            assert (await client.ask(PUMP, transport=transport)).code == ResponseCode.SUCCESS
+
+
+async def test_a_stopped_node_leaves_no_task(hierarchy: Hierarchy, valkey: TestValkey) -> None:
+    before = asyncio.all_tasks()
+    settings = hierarchy.settings(redis_url=valkey.url)
+    async with running_node(settings) as node, client_of(node) as client:
+        await client.ask(PUMP)
+        await node.stop()
+        await node.stop()
+
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_question_in_flight_is_answered_while_the_node_stops(
+    hierarchy: Hierarchy, node: RecursiveNode, client: Client
+) -> None:
+    hierarchy.enterprise.delay_s = 0.3
+    question = asyncio.create_task(client.ask(PUMP))
+    await asyncio.sleep(0.15)
+
+    await node.stop()
+
+    assert (await question).code == ResponseCode.SUCCESS

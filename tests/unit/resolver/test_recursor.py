@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.client.answers import Answer, Question
 from protocol.client.resolution import Ask
@@ -17,7 +18,7 @@ from resolver.cache.policy import Denial, Lifetimes, Record
 from resolver.cache.records import Clocks
 from resolver.cache.singleflight import TooBusy
 from resolver.cache.tiered import Memory, TieredCache
-from resolver.recursor import Bounds, Origin, Recursor
+from resolver.recursor import Bounds, Complaints, Origin, Recursor
 from tests.support.scripted_world import (
     ENTERPRISE,
     ROOT,
@@ -215,3 +216,17 @@ def _restricted(given: Any) -> Any:
     from dataclasses import replace
 
     return replace(given, permissions=0x0C)
+
+
+def test_a_failing_node_is_told_of_once_in_a_while() -> None:
+    complaints, failure = Complaints(), Unreachable("no answer", node="0.NA/88")
+    with capture_logs() as lines:
+        for now_s in (0.0, 1.0, 59.0, 61.0):
+            complaints.tell(PUMP, failure, now_s)
+        complaints.tell(PUMP, Unreachable("no answer", node="0.NA/99"), 61.0)
+
+    assert [(line["event"], line["node"]) for line in lines] == [
+        ("resolution_failed", "0.NA/88"),
+        ("resolution_failed", "0.NA/88"),
+        ("resolution_failed", "0.NA/99"),
+    ]
