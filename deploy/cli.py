@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 denied by the authority that was asked, 2 usage or settings, 3 no answer.
 """
 
+import json
 import sys
 from importlib import import_module, metadata
 from io import TextIOWrapper
@@ -63,20 +64,28 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a record in a script that the terminal lacks is no failure
     try:
-        code = handlegrid.main(standalone_mode=False)
+        code = handlegrid.main(prog_name="handlegrid", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
+        _tell_machine(error.format_message())
         sys.exit(error.exit_code)
     except Exception as error:
         message = explain(error)
         if message is None:
             raise
         click.echo(f"handlegrid: {message}", err=True)
+        _tell_machine(message)
         sys.exit(exit_code(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_machine(cause: str) -> None:
+    """Repeat a failure as JSON on standard output, for who asked for JSON."""
+    if "--json" in sys.argv[1:]:
+        click.echo(json.dumps({"failure": {"cause": cause}}, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

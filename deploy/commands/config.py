@@ -27,7 +27,7 @@ def config() -> None:
     """Check settings files, and show what is in force."""
 
 
-@config.command()
+@config.command(short_help="Check files without starting anything.")
 @click.argument("files", nargs=-1, required=True, type=SETTINGS_FILE)
 @json_option
 def check(files: tuple[Path, ...], as_json: bool) -> int:
@@ -41,7 +41,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     return 2 if any(faults.values()) else 0
 
 
-@config.command(name="show")
+@config.command(name="show", short_help="Show what is in force.")
 @click.argument("file", type=SETTINGS_FILE)
 @json_option
 def show_(file: Path, as_json: bool) -> None:

@@ -27,7 +27,7 @@ def prefix() -> None:
     """Allocate prefixes on a parent's node, and accept them on the child's."""
 
 
-@prefix.command(name="allocate")
+@prefix.command(name="allocate", short_help="Delegate a prefix to its node.")
 @click.argument("name", metavar="PREFIX")
 @click.option(
     "--address", metavar="ADDRESS[:PORT]", help="The child's node, which is asked for its site record."
@@ -65,7 +65,7 @@ def allocate_(
     )
 
 
-@prefix.command(name="accept")
+@prefix.command(name="accept", short_help="Take a prefix over.")
 @click.argument("file", type=SETTINGS_FILE)
 @config_option
 @node_option

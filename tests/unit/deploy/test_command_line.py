@@ -1,0 +1,178 @@
+"""The command line: help and version, and a message with an exit code for whatever a person gets wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from deploy import cli
+from deploy.commands.daemons import node
+from deploy.commands.failure import ExitCode, exit_code, explain
+from deploy.commands.resolve import describe_failure, parse_server, printable
+from deploy.local.processes import LocalError
+from protocol.errors import ResolutionFailed, SettingsError, StoreUnavailable
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command line with some words: exit code, standard output, standard error."""
+    monkeypatch.setenv("HANDLEGRID_HOME", str(tmp_path / "home"))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["handlegrid", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help(run: Run, name: str) -> None:
+    code, shown, _ = run(name, "--help")
+    assert code == 0
+    assert shown.startswith(f"Usage: handlegrid {name}")
+    assert not shown.rstrip().endswith("...")
+
+
+def test_help_lists_every_command_whole(run: Run) -> None:
+    _, shown, _ = run("--help")
+    assert all(f"\n  {name} " in shown for name in cli.COMMANDS)
+    assert "..." not in shown.partition("Commands:")[2]
+
+
+def test_the_version_is_told(run: Run) -> None:
+    code, shown, _ = run("--version")
+    assert code == 0
+    assert shown.startswith("handlegrid ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["ressolve"], 2, "No such command"),
+        (["resolve"], 2, "Missing argument"),
+        (["resolve", "88.100.1/x", "--sever", "127.0.0.1"], 2, "--server"),
+        (["resolve", "88.100.1/x", "--server", "127.0.0.1:0"], 2, "1 to 65535"),
+        (["resolve", "x" * 3000, "--server", "127.0.0.1"], 2, "is no handle"),
+        (["resolve", "88.100.1/x"], 3, "handlegrid up"),
+        (["resolve", "88.100.1/x", "--root", "/tmp/handlegrid-none"], 2, "does not exist"),
+        (["node", "/tmp/handlegrid-none.toml"], 2, "does not exist"),
+        (["import", "rows.csv"], 2, "--config FILE"),
+        (["import", "rows.csv", "--node", "88"], 3, "handlegrid up"),
+        (["prefix", "allocate", "88.100", "--node", "88"], 2, "--address or --site"),
+        (["up", "--home", "/proc/none"], 3, "HANDLEGRID_HOME"),
+    ],
+)
+def test_a_mistake_is_told_with_what_to_do(run: Run, words: list[str], code: int, said: str) -> None:
+    ended, _, shown = run(*words)
+    assert (ended, said in shown) == (code, True), shown
+
+
+def test_a_failure_is_json_for_who_asked_for_json(run: Run) -> None:
+    code, shown, _ = run("resolve", "88.100.1/x", "--json")
+    assert code == 3
+    assert "handlegrid up" in json.loads(shown)["failure"]["cause"]
+
+
+def test_nothing_to_stop_is_no_failure(run: Run) -> None:
+    assert run("down")[0] == 0
+    assert json.loads(run("status", "--json")[1])["ready"] is False
+
+
+def test_every_fault_of_a_settings_file_is_told_at_once(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "registry.toml"
+    path.write_text('[registry]\nhandl_port = 1\nhttp_port = "many"\n')
+
+    code, shown, _ = run("config", "check", str(path))
+
+    assert code == 2
+    assert "handle_port" in shown
+    assert "http_port" in shown
+    assert "data_dir" in shown
+
+
+@pytest.mark.parametrize("content", ["no toml", "", "[other]\n", "[registry]\n[resolver]\n"])
+def test_a_file_for_no_daemon_is_refused(run: Run, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "any.toml"
+    path.write_text(content)
+    assert run("config", "check", str(path))[0] == 2
+    assert run("config", "show", str(path))[0] == 2
+
+
+def test_a_secret_in_settings_is_not_shown(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "registry.toml"
+    path.write_text(
+        '[registry]\nname = "a"\nhomes = ["88"]\ndata_dir = "data"\ndatabase = "postgresql://u:hidden@h/d"\n'
+    )
+
+    _, shown, _ = run("config", "show", str(path))
+    _, as_json, _ = run("config", "show", str(path), "--json")
+
+    assert "hidden" not in shown + as_json
+    assert json.loads(as_json)["homes"] == ["88"]
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "port"),
+    [
+        ("127.0.0.1", "127.0.0.1", 2641),
+        ("127.0.0.1:26410", "127.0.0.1", 26410),
+        ("::1", "::1", 2641),
+        ("[::1]:99", "::1", 99),
+        ("[::1]", "::1", 2641),
+    ],
+)
+def test_a_server_is_named_as_people_write_it(text: str, address: str, port: int) -> None:
+    assert parse_server(text) == (address, port)
+
+
+@pytest.mark.parametrize("text", ["", ":1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999", "[::1]:²"])
+def test_what_names_no_server_is_usage(text: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse_server(text)
+
+
+def test_a_failure_names_node_cause_since_and_remedy() -> None:
+    failure = ResolutionFailed("no answer", node="0.NA/88", since="2026-11-20T12:00:00Z", remedy="start it")
+    assert describe_failure(failure).splitlines() == [
+        "no answer from 0.NA/88: no answer",
+        "  failing since 2026-11-20T12:00:00Z",
+        "  start it",
+    ]
+
+
+def test_what_would_steer_a_terminal_is_replaced() -> None:
+    assert printable("a\x1b[31m\r\nb中") == "a�[31m�\nb中"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingsError(["a: wrong"]), ExitCode.USAGE),
+        (FileNotFoundError(2, "No such file or directory", "rows.csv"), ExitCode.USAGE),
+        (StoreUnavailable("gone"), ExitCode.NO_ANSWER),
+        (LocalError("taken"), ExitCode.NO_ANSWER),
+        (OSError(98, "Address already in use"), ExitCode.NO_ANSWER),
+    ],
+)
+def test_expected_errors_have_a_message_and_a_code(error: Exception, code: ExitCode) -> None:
+    assert explain(error)
+    assert exit_code(error) == code
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    assert explain(KeyError("x")) is None
+    assert explain(AssertionError()) is None
+
+
+def test_node_takes_what_the_readme_says() -> None:
+    assert {option for parameter in node.params for option in parameter.opts} >= {
+        "--with-resolver",
+        "--unsafe",
+    }
