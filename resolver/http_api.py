@@ -19,7 +19,8 @@ from protocol.jsonform import printable, record_to_json, site_reply
 from protocol.site import Site
 from protocol.transport.http import peer_host
 from protocol.value import ValueList
-from resolver.cache.policy import Denial
+from resolver.cache.policy import Denial, Entry
+from resolver.cache.records import Clocks
 from resolver.cache.singleflight import TooBusy
 from resolver.http_headers import entity_tag, freshness, matches, static_freshness, wants_json
 from resolver.pages import Pages, local_path, redirect_target
@@ -174,16 +175,21 @@ class HttpApi:
                 form = record_to_json(ResponseCode.SUCCESS, asked.handle, values=values.sorted())
                 return _json(200, form, asked.target, headers)
             case ValueList() as values:
-                return self._browsed(asked, values, headers)
+                return self._browsed(asked, values, resolved.entry, clocks, headers)
 
-    def _browsed(self, asked: _Asked, values: ValueList, headers: dict[str, str]) -> web.Response:
+    def _browsed(
+        self, asked: _Asked, values: ValueList, entry: Entry, clocks: Clocks, headers: dict[str, str]
+    ) -> web.Response:
         """Send a browser where the record says, or show the record."""
         location = None if asked.target.flag("noredirect") else redirect_target(values)
         if location is not None:
             return self._page(302, self._pages.moved(location), headers | {"Location": location})
-        age_s = int(headers.get("Age", "0"))
-        left_s = int(headers["Cache-Control"].rpartition("=")[2]) - age_s if "Age" in headers else 0
-        page = self._pages.record(asked.handle, values.sorted(), age_s=age_s, left_s=left_s)
+        page = self._pages.record(
+            asked.handle,
+            values.sorted(),
+            fetched_wall_s=clocks.wall_of(entry.stored_s),
+            expires_wall_s=clocks.wall_of(entry.expires_s),
+        )
         return self._page(200, page, headers)
 
     def _denied(self, asked: _Asked, denial: Denial, headers: dict[str, str]) -> web.Response:

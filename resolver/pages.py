@@ -85,16 +85,21 @@ class Pages:
         """The page with the one field."""
         return self._render("index.html")
 
-    def record(self, handle: Handle, values: ValueList, *, age_s: int, left_s: int) -> str:
-        """The values of a handle, and where its URL leads."""
+    def record(
+        self, handle: Handle, values: ValueList, *, fetched_wall_s: float, expires_wall_s: float
+    ) -> str:
+        """The values of a handle, and where its URL leads.
+
+        Both times are Unix seconds: an age would change the page, and with it its entity tag, from second to second.
+        """
         return self._render(
             "record.html",
             handle=_printable(str(handle)),
             path=local_path(handle),
             rows=[_row(value) for value in values],
             target=redirect_target(values),
-            age_s=age_s,
-            left_s=left_s,
+            fetched=_time(round(fetched_wall_s)),
+            expires=_time(round(expires_wall_s)),
         )
 
     def moved(self, target: str) -> str:

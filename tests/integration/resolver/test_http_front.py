@@ -286,3 +286,12 @@ async def test_a_handle_message_in_a_tunnel_is_answered_like_any_other(node: Rec
         await exchanger.close()
 
     assert len(ResolutionResponse.decode(response.body).values) == 2
+
+
+async def test_a_page_keeps_its_tag_while_its_record_lives(browser: Browser) -> None:
+    first = await browser.get(f"/{PUMP}?noredirect")
+    await asyncio.sleep(1.1)
+
+    again = await browser.get(f"/{PUMP}?noredirect", If_None_Match=first.headers["ETag"])
+
+    assert again.status == 304

@@ -148,7 +148,7 @@ def test_whatever_a_record_holds_the_page_is_escaped_and_encodable(data: bytes, 
     values = ValueList.of([HandleValue(index=1, type=kind.encode("utf-8", "replace").decode(), data=data)])
     handle = Handle.parse(b"1/<b>" + data)
 
-    page = Pages(node="<i>").record(handle, values, age_s=1, left_s=2)
+    page = Pages(node="<i>").record(handle, values, fetched_wall_s=1, expires_wall_s=2)
 
     page.encode("utf-8")
     assert "<b>" not in page
