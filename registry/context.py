@@ -74,16 +74,25 @@ class Context:
         if all(is_granted(rights, grants, is_named) for rights, grants in sides):
             return True
 
-        async def read_record(handle: Handle) -> Values | None:
-            return await self.read_record(handle, read)
+        async def read_group(handle: Handle) -> Values | None:
+            return await self._read_group(handle, read)
 
-        groups = await named_by_group(actor, [*record, *prefix], read_record)
+        groups = await named_by_group(actor, [*record, *prefix], read_group)
         if not groups:
             return False
         return all(
             is_granted(rights, grants, lambda reference: is_named(reference) or reference in groups)
             for rights, grants in sides
         )
+
+    async def _read_group(self, handle: Handle, read: RowReader) -> Values | None:
+        """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone."""
+        if handle.is_prefix_record:
+            table = await self.prefixes.table()
+            copy = table.authorisation(handle.key[len(RECORD_KEY_START) :])
+            if copy is not None:
+                return parse_stored(copy)
+        return await self.read_record(handle, read)
 
     async def prefix_values(self, handle: Handle, table: PrefixTable, read: RowReader) -> ValueList | None:
         """The record 0.NA/P that says who may create the handle: our copy, or the record if it is stored here."""

@@ -17,7 +17,8 @@ from protocol.generations import Generations
 from protocol.handle import Handle, Prefix
 from protocol.jsonform import record_to_json, values_from_json
 from protocol.site import Site
-from protocol.value import HandleValue, ValueList
+from protocol.value import HandleValue, ValueList, ValueReference
+from protocol.valuetypes import ValueReferences
 from registry.initialise import HS_ADMIN_INDEX, SITE_INDEX, admin_value, administrator_of
 from registry.operations import Operations
 from registry.outcomes import OPERATOR, Creation, Found, Identity, Rejected
@@ -29,6 +30,9 @@ FILE_KIND: Final = "handlegrid-authorisation"
 FILE_VERSION: Final = 1
 FILE_OCTETS_MAX: Final = 1_048_576  # a record of a full message in JSON stays below
 PREFIX_SITE_INDEX: Final = 2
+GROUP_INDEX: Final = 200
+"""Where the prefix's administrators are listed: clients such as pyhandle make `200:0.NA/<prefix>` the administrator of
+what they register, unless told otherwise."""
 
 
 class AllocationRefused(HandleError):
@@ -48,8 +52,9 @@ async def allocate(
 ) -> Authorisation:
     """Delegate a prefix below ours to the site of its node, or renew the delegation with a changed site.
 
-    Writes HS_SITE (who serves its handles) and HS_SITE.PREFIX (who serves the prefixes below); a record that exists
-    keeps its other values. administrator: who may do everything with the prefix; default 300:<prefix>/ADMIN.
+    Writes HS_SITE (who serves its handles), HS_SITE.PREFIX (who serves the prefixes below), HS_ADMIN and a group of
+    administrators (HS_VLIST); a record that exists keeps its other values.
+    administrator: who may do everything with the prefix; default 300:<prefix>/ADMIN.
     Returns what the child's node needs. Raises AllocationRefused, StoreUnavailable.
     """
     data = site.encode()
@@ -59,8 +64,7 @@ async def allocate(
     ]
     result = await operations.put_values(prefix.record, ValueList.of(places), by=OPERATOR)
     if isinstance(result, Rejected) and result.code == ResponseCode.HANDLE_NOT_FOUND:
-        admin = admin_value(administrator or administrator_of(prefix), index=HS_ADMIN_INDEX)
-        values = ValueList.of([*places, admin])
+        values = ValueList.of([*places, *_administration(administrator or administrator_of(prefix))])
         (result,) = await operations.create([Creation(prefix.record, values)], by=OPERATOR)
     if isinstance(result, Rejected):
         raise AllocationRefused(f"cannot allocate {prefix}: {result.message}")
@@ -68,6 +72,15 @@ async def allocate(
     if not isinstance(record, Found):
         raise AllocationRefused(f"cannot allocate {prefix}: its record was deleted meanwhile")
     return Authorisation(prefix=prefix, values=record.values)
+
+
+def _administration(administrator: Identity) -> list[HandleValue]:
+    member = ValueReference(administrator.handle.octets, administrator.index)
+    group = ValueReferences((member,)).encode()
+    return [
+        admin_value(administrator, index=HS_ADMIN_INDEX),
+        HandleValue(index=GROUP_INDEX, type="HS_VLIST", data=group),
+    ]
 
 
 async def accept(

@@ -13,9 +13,9 @@ from protocol.value import HandleValue, ValueList
 from protocol.valuetypes import PublicKey
 from registry.delegation import AllocationRefused, accept, allocate, read_authorisation, write_authorisation
 from registry.initialise import administrator_of
-from registry.outcomes import Created, Found, Identity, Referred
+from registry.outcomes import Created, Found, Identity, Referred, Rejected, Replaced
 from registry.own_site import describe_site
-from tests.integration.registry.bench import Bench, creation, url
+from tests.integration.registry.bench import STRANGER, Bench, admin, creation, url
 
 CHILD = Prefix.parse("88.100.5")
 KEY = PublicKey(b"RSA_PUB_KEY", (65_537, 1 << 2_047 | 1))
@@ -32,7 +32,7 @@ async def test_allocating_makes_the_prefix_resolvable(bench: Bench) -> None:
 
     record = await bench.ask("0.NA/88.100.5")
     assert isinstance(record, Found)
-    assert [value.type for value in record.values] == ["HS_SITE", "HS_SITE.PREFIX", "HS_ADMIN"]
+    assert [value.type for value in record.values] == ["HS_SITE", "HS_SITE.PREFIX", "HS_ADMIN", "HS_VLIST"]
     assert record.values == authorisation.values
     assert isinstance(await bench.ask("88.100.5/pump"), Referred)
 
@@ -46,7 +46,7 @@ async def test_allocating_again_renews_the_site_and_keeps_the_rest(bench: Bench)
     values = {value.index: value for value in await bench.values("0.NA/88.100.5")}
     assert Site.decode(values[1].data).serial == 2
     assert Site.decode(values[2].data).serial == 2
-    assert set(values) == {1, 2, 7, 100}
+    assert set(values) == {1, 2, 7, 100, 200}
 
 
 async def test_a_prefix_that_is_not_below_ours_is_refused(bench: Bench) -> None:
@@ -86,6 +86,20 @@ async def test_another_administrator_can_be_named(bench: Bench) -> None:
     (result,) = await bench.operations.create([creation("88.100.5/pump", url("x"))], by=host)
 
     assert isinstance(result, Created)
+
+
+async def test_the_prefix_record_is_a_group_of_its_administrators(bench: Bench) -> None:
+    """The default administrator that pyhandle writes into what it registers is 200:0.NA/<prefix>."""
+    authorisation = await allocate(bench.operations, CHILD, site())
+    await accept(bench.store, bench.generations, authorisation, now_ms=1)
+    group = admin(Identity(index=200, handle=CHILD.record))
+    await bench.create("88.100.5/pump", url("x"), group)
+
+    changed = await bench.put("88.100.5/pump", url("y"), by=administrator_of(CHILD))
+    refused = await bench.put("88.100.5/pump", url("z"), by=STRANGER)
+
+    assert isinstance(changed, Replaced)
+    assert isinstance(refused, Rejected)
 
 
 async def test_the_file_holds_what_was_handed_over(bench: Bench, scratch: Path) -> None:
