@@ -19,15 +19,19 @@ HANDLE = "88/product-1"
 URL = "https://plant.example/product-1"
 
 
-def client_for(node: TestNode, *, secret: str = "") -> Any:
-    """Return a client with the node's administrator credentials."""
+def client_for(node: TestNode, *, secret: str = "", names_owner: bool = True) -> Any:
+    """Return a client with the node's administrator credentials.
+
+    names_owner: whether it is told whom to make administrator of what it registers; else 200:0.NA/<prefix>.
+    """
+    owner = {"handleowner": node.administrator} if names_owner else {}
     credentials = PIDClientCredentials(
         client="rest",
         handle_server_url=node.http,
         username=node.administrator,
         password=secret or node.secret,
         prefix=str(node.prefix),
-        handleowner=node.administrator,
+        **owner,
         HTTPS_verify=False,
     )
     return PyHandleClient("rest").instantiate_with_credentials(credentials)
@@ -39,11 +43,12 @@ async def plant_node(world: World) -> TestNode:
     return plant
 
 
-async def test_pyhandle_registers_reads_modifies_and_deletes(world: World) -> None:
+@pytest.mark.parametrize("names_owner", [True, False])
+async def test_pyhandle_registers_reads_modifies_and_deletes(world: World, names_owner: bool) -> None:
     plant = await plant_node(world)
 
     def work() -> None:
-        client = client_for(plant)
+        client = client_for(plant, names_owner=names_owner)
         assert client.register_handle(HANDLE, URL, EMAIL="a@plant.example") == HANDLE
         record = client.retrieve_handle_record(HANDLE)
         assert (record["URL"], record["EMAIL"]) == (URL, "a@plant.example")
