@@ -4,7 +4,7 @@ A batch looks up what exists, inserts the rest, and touches rows that exist only
 alike is left alone without a lock, so that repeating an interrupted import writes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,9 +106,10 @@ class Creations:
         if len(items) > BATCH_ITEMS_MAX:
             raise ValueError(f"{len(items)} items in a batch; at most {BATCH_ITEMS_MAX}")
         results: list[Result | None] = [None] * len(items)
-        for positions in rounds([self._context.key_of(item.handle) for item in items]):
+        keys = [self._context.key_of(item.handle) for item in items]
+        for positions in rounds(keys):
             batch = Batch(by, replace, self._context.now_ms(), results, [], [])
-            drafts = await self._drafts(items, positions, batch, inherit_admin=inherit_admin)
+            drafts = await self._drafts(items, keys, positions, batch, inherit_admin=inherit_admin)
             if drafts:
                 await self._write(drafts, batch)
         done = [result for result in results if result is not None]
@@ -116,7 +117,13 @@ class Creations:
         return done
 
     async def _drafts(
-        self, items: Sequence[Creation], positions: Iterable[int], batch: Batch, *, inherit_admin: bool
+        self,
+        items: Sequence[Creation],
+        keys: Sequence[bytes],
+        positions: Iterable[int],
+        batch: Batch,
+        *,
+        inherit_admin: bool,
     ) -> list[Draft]:
         table = await self._context.prefixes.table()
         timestamp = stamp_octets(batch.now_ms / 1_000)
@@ -125,7 +132,7 @@ class Creations:
         for position in positions:
             item = items[position]
             handle = item.handle
-            key = self._context.key_of(handle)
+            key = keys[position]
             name = handle.octets if b"/" in handle.octets else handle.resolved.octets
             gate_key = key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")]
             gate = gates.get(gate_key)
@@ -177,7 +184,7 @@ class Creations:
 
     async def _write_in(self, writing: Writing, drafts: Sequence[Draft], batch: Batch) -> None:
         rows = await writing.find([draft.key for draft in drafts])
-        fresh = list(_permitted((draft for draft in drafts if draft.key not in rows), batch))
+        fresh = _permitted([draft for draft in drafts if draft.key not in rows], batch)
         inserted = await writing.insert([self._new_row(draft, batch) for draft in fresh]) if fresh else set()
         for draft in fresh:
             if draft.key in inserted:
@@ -306,12 +313,13 @@ def _check_utf8(octets: bytes) -> None:
         raise Refusal(ResponseCode.INVALID_HANDLE, "the handle is no valid UTF-8") from None
 
 
-def _permitted(drafts: Iterable[Draft], batch: Batch) -> Iterator[Draft]:
-    for draft in drafts:
-        if draft.gate.may_create:
-            yield draft
-        else:
-            _reject_creation(draft, batch)
+def _permitted(drafts: Sequence[Draft], batch: Batch) -> list[Draft]:
+    permitted = [draft for draft in drafts if draft.gate.may_create]
+    if len(permitted) < len(drafts):
+        for draft in drafts:
+            if not draft.gate.may_create:
+                _reject_creation(draft, batch)
+    return permitted
 
 
 def _reject_creation(draft: Draft, batch: Batch) -> None:

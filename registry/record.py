@@ -27,6 +27,8 @@ CHECKED_TYPES: Final = frozenset(
 
 _HEAD: Final = struct.Struct(">IIBIBI")
 _U32: Final = struct.Struct(">I")
+_u32_at: Final = _U32.unpack_from
+_NO_REFERENCES: Final = bytes(4)
 _PERMISSIONS_AT: Final = 13
 _TYPE_AT: Final = 18
 _PUBLIC: Final = int(Permission.PUBLIC_READ)
@@ -66,14 +68,11 @@ def take_in(values: ValueList, timestamp: bytes) -> tuple[Values, bool]:
     position = 0
     try:
         while position < size:
-            index, _, ttl_type, _, permissions, type_octets = _HEAD.unpack_from(octets, position)
-            data_at = position + _TYPE_AT + type_octets
-            end = _end_of_value(octets, data_at)
-            folded_type = _fold_type(octets[position + _TYPE_AT : data_at])
+            data_at = position + _TYPE_AT + _u32_at(octets, position + _TYPE_AT - 4)[0]
+            end = _end_of_value(octets, data_at + 4 + _u32_at(octets, data_at)[0])
+            index, permissions, folded_type = _check_head(octets[position:data_at])
             if index in taken:
                 raise Refusal(ResponseCode.VALUE_ALREADY_EXISTS, f"index {index} is given twice")
-            if not 0 < index <= MAX_INDEX or ttl_type > TtlType.ABSOLUTE:
-                raise _invalid_head(index, ttl_type)
             if folded_type is not None:
                 _check_special(folded_type, octets[position:end], permissions)
                 administered = administered or folded_type == HS_ADMIN
@@ -94,12 +93,13 @@ def parse_stored(values: ValueList) -> Values:
 def split(values: Values) -> tuple[ValueList, Sequence[bytes]]:
     """Part a record into what everybody may read and the rest, in the clear; both ascending by index."""
     ordered = [values[index] for index in sorted(values)]
+    for value in ordered:
+        if not value[_PERMISSIONS_AT] & _PUBLIC:
+            break
+    else:  # as nearly always
+        return ValueList(b"".join(ordered), len(ordered)), ()
     public = [value for value in ordered if value[_PERMISSIONS_AT] & _PUBLIC]
-    restricted = (
-        ()
-        if len(public) == len(ordered)
-        else [value for value in ordered if not value[_PERMISSIONS_AT] & _PUBLIC]
-    )
+    restricted = [value for value in ordered if not value[_PERMISSIONS_AT] & _PUBLIC]
     return ValueList(b"".join(public), len(public)), restricted
 
 
@@ -162,19 +162,30 @@ def _check_extent(count: int, octets: int) -> None:
         )
 
 
-def _end_of_value(octets: bytes, data_at: int) -> int:
-    """Where the value ends whose counted data begin at data_at. Raises struct.error when it is cut."""
-    end = data_at + 4 + int(_U32.unpack_from(octets, data_at)[0])
-    references = _U32.unpack_from(octets, end)[0]
+def _end_of_value(octets: bytes, end: int) -> int:
+    """Where the value ends whose references begin at end. Raises struct.error when it is cut."""
+    if octets[end : end + 4] == _NO_REFERENCES:
+        return end + 4
+    references = _u32_at(octets, end)[0]
     end += 4
     for _ in range(references):
-        end += 8 + int(_U32.unpack_from(octets, end)[0])
+        end += 8 + int(_u32_at(octets, end)[0])
     return end
 
 
-@lru_cache(maxsize=1_024)  # a catalogue uses a handful of types
+@lru_cache(maxsize=1_024)  # a catalogue uses a handful of indexes and types
+def _check_head(head: bytes) -> tuple[int, int, bytes | None]:
+    """Index and permissions of a value, and its folded type when the registry itself acts upon it, else None.
+
+    head: the octets before the data. Raises Refusal for an index, a kind of TTL or a type that cannot be stored.
+    """
+    index, _, ttl_type, _, permissions, _ = _HEAD.unpack_from(head)
+    if not 0 < index <= MAX_INDEX or ttl_type > TtlType.ABSOLUTE:
+        raise _invalid_head(index, ttl_type)
+    return index, permissions, _fold_type(head[_TYPE_AT:])
+
+
 def _fold_type(octets: bytes) -> bytes | None:
-    """The folded type when the registry itself acts upon it, else None. Raises Refusal for no readable type."""
     try:
         readable = octets.decode("utf-8")
     except UnicodeDecodeError:

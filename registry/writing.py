@@ -8,6 +8,7 @@ COPY_LOCK_WAIT, undoes itself, and the same rows go the ordered way.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any, Final
 
 import asyncpg
@@ -127,7 +128,7 @@ class Writing:
 
     async def insert(self, rows: Sequence[NewRow]) -> set[bytes]:
         """Insert rows, each key once, and say which were inserted; a key that has a row already is left alone."""
-        ordered = sorted(rows, key=lambda row: row[0])
+        ordered = sorted(rows, key=itemgetter(0))
         if len(ordered) >= COPY_ROWS_MIN and await self._copied(ordered):
             return {row[0] for row in ordered}
         inserted = await self._connection.fetch(_INSERT, *_columns(ordered, len(_ROW_COLUMNS)))
