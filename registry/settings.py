@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -14,7 +13,6 @@ from protocol.runtime.configuration import load_settings
 from protocol.runtime.listen_settings import ListenSettings
 
 TABLE: Final = "registry"
-WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound here
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 
@@ -43,13 +41,6 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     node_key_file: Path | None = None
     """Key that seals values without public-read: 32 random octets, mode 0600; default `data_dir`/node.key."""
-
-    public_addresses: tuple[str, ...] = ()
-    """Literal IP addresses that our site record tells the world; default: the listen addresses that are no
-    wildcard, else the loopback address."""
-
-    description: str = ""
-    """Text of the attribute `desc` of our site record."""
 
     case_sensitive: bool = False
     """Whether suffixes that differ only in the case of ASCII letters are different names (PROTOCOL §1.2).
@@ -83,18 +74,13 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
         """Return the path of the node key."""
         return self.node_key_file or self.data_dir / "node.key"
 
-    def published_addresses(self) -> tuple[str, ...]:
-        """Return the addresses for our site record, never empty."""
-        listened = tuple(address for address in self.listen_addresses if address not in WILDCARDS)
-        return self.public_addresses or listened or ("127.0.0.1",)
-
     def home_prefixes(self) -> tuple[Prefix, ...]:
         """Return the prefixes of `homes`, in their order."""
         return tuple(Prefix.parse(home) for home in self.homes)
 
     def faults(self) -> list[str]:
         """Return what is wrong across fields, one sentence each with key and remedy; empty when all is well."""
-        return [*super().faults(), *_database_faults(self), *_home_faults(self), *_address_faults(self)]
+        return [*super().faults(), *_database_faults(self), *_home_faults(self)]
 
 
 def _read_dsn(path: Path) -> str:
@@ -134,16 +120,4 @@ def _home_faults(settings: RegistrySettings) -> list[str]:
             Prefix.parse(home)
         except InvalidHandle as error:
             faults.append(f"homes: {error}")
-    return faults
-
-
-def _address_faults(settings: RegistrySettings) -> list[str]:
-    faults = []
-    for address in settings.public_addresses:
-        try:
-            unspecified = ip_address(address).is_unspecified
-        except ValueError:
-            unspecified = True
-        if unspecified:
-            faults.append(f"public_addresses: {address!r} is no address that a client could reach")
     return faults

@@ -18,6 +18,7 @@ from protocol.handle import Handle
 from protocol.jsonform import printable, record_to_json, site_reply
 from protocol.site import Site
 from protocol.transport.http import peer_host
+from protocol.transport.http_target import BadTarget, Target, parse_target
 from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry
 from resolver.cache.records import Clocks
@@ -25,7 +26,7 @@ from resolver.cache.singleflight import TooBusy
 from resolver.http_headers import entity_tag, freshness, matches, static_freshness, wants_json
 from resolver.pages import Pages, local_path, redirect_target
 from resolver.recursor import Origin, Recursor, Resolved, system_clocks
-from resolver.target import BadTarget, Target, parse_target, strip_scheme
+from resolver.scheme import strip_scheme
 from resolver.wire_server import explain, select
 
 HANDLES: Final = b"/api/handles/"

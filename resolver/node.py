@@ -36,7 +36,7 @@ from resolver.metrics import Metrics
 from resolver.observer import Observer
 from resolver.pages import Pages
 from resolver.recursor import Bounds, Recursor, system_clocks
-from resolver.settings import EVERYTHING, WILDCARDS, ResolverSettings
+from resolver.settings import EVERYTHING, ResolverSettings
 from resolver.site import own_site
 from resolver.statistics import StatisticsStore
 from resolver.wire_server import WireServer
@@ -301,7 +301,6 @@ def _listens_on(settings: ResolverSettings, address: str) -> bool:
     if address in settings.listen_addresses:
         return True
     wildcard = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - compared with, never bound here
-    assert wildcard in WILDCARDS
     return wildcard in settings.listen_addresses and is_address_available(address)
 
 

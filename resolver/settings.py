@@ -16,7 +16,6 @@ from protocol.runtime.listen_settings import ListenSettings
 
 TABLE: Final = "resolver"
 EVERYTHING: Final = "*"  # in place of a prefix: every prefix
-WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound here
 MIB: Final = 1_048_576
 
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -48,13 +47,6 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     root_site_file: Path
     """The root bundle: site information of the root service (PROTOCOL §7.1). There is no safe default."""
-
-    public_addresses: tuple[str, ...] = ()
-    """Literal IP addresses that our site record tells clients; default: the listen addresses that are no wildcard,
-    else the loopback address."""
-
-    description: str = ""
-    """Text of the attribute `desc` of our site record."""
 
     site_serial: Annotated[int, Meta(ge=1, le=32_767)] = 1
     """Serial number of our site record: raise it when addresses or ports change. Deployed clients read it signed."""
@@ -143,16 +135,10 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
         """What is wrong across fields, one sentence each; empty when all is well."""
         return [
             *super().faults(),
-            *_address_faults(self),
             *_open_network_faults(self),
             *_forwarding_faults(self),
             *_pair_faults(self),
         ]
-
-    def published_addresses(self) -> tuple[str, ...]:
-        """Return the addresses for our site record, never empty."""
-        listened = tuple(address for address in self.listen_addresses if address not in WILDCARDS)
-        return self.public_addresses or listened or ("127.0.0.1",)
 
     def redis_address(self) -> str:
         """Return the address of the second tier, empty for none. Raises SettingsError when its file is unreadable."""
@@ -181,21 +167,6 @@ def load_resolver_settings(path: Path, environment: Mapping[str, str] = os.envir
     Raises SettingsError that names every fault at once, with file and key.
     """
     return load_settings(path, TABLE, ResolverSettings, environment)
-
-
-def _address_faults(settings: ResolverSettings) -> list[str]:
-    return [
-        f"public_addresses: {address!r} is no address that a client could reach"
-        for address in settings.public_addresses
-        if not _is_address(address)
-    ]
-
-
-def _is_address(address: str) -> bool:
-    try:
-        return not ip_address(address).is_unspecified
-    except ValueError:
-        return False
 
 
 def _open_network_faults(settings: ResolverSettings) -> list[str]:

@@ -1,6 +1,7 @@
 """The settings that both daemons share: where they listen, and whom they serve how much."""
 
 import ssl
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +35,13 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Metrics and health; never a public address."""
 
     admin_port: Port = 9641
+
+    public_addresses: tuple[str, ...] = ()
+    """Literal IP addresses that our site record tells the world; default: the listen addresses that are no wildcard,
+    else the loopback address."""
+
+    description: str = ""
+    """Text of the attribute `desc` of our site record."""
 
     tls_certificate_file: Path | None = None
     """PEM, with its chain; together with tls_key_file it opens HTTPS on http_port."""
@@ -72,11 +80,19 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 found.extend(_address_faults(name, address))
         for name in ("allow_networks", "deny_networks", "source_unlimited_networks"):
             found.extend(_network_faults(name, getattr(self, name)))
+        found.extend(_public_address_faults(self.public_addresses))
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             found.append("tls_certificate_file and tls_key_file must both be set, or neither")
         elif self.tls_certificate_file is not None:
             found.extend(self._certificate_faults())
         return found
+
+    def published_addresses(self) -> tuple[str, ...]:
+        """The addresses for our site record, never empty."""
+        listened = tuple(
+            address for address in self.listen_addresses if not ip_address(address).is_unspecified
+        )
+        return self.public_addresses or listened or ("127.0.0.1",)
 
     def source_check(self) -> SourceCheck:
         """The check that every listener of this daemon shares."""
@@ -112,6 +128,18 @@ def _address_faults(name: str, address: str) -> list[str]:
     except ValueError:
         return [f"{name}: {address!r} is no IPv4 or IPv6 address; host names are not looked up"]
     return []
+
+
+def _public_address_faults(addresses: tuple[str, ...]) -> list[str]:
+    found = []
+    for address in addresses:
+        try:
+            unspecified = ip_address(address).is_unspecified
+        except ValueError:
+            unspecified = True
+        if unspecified:
+            found.append(f"public_addresses: {address!r} is no address that a client could reach")
+    return found
 
 
 def _network_faults(name: str, networks: tuple[str, ...]) -> list[str]:

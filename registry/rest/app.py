@@ -18,9 +18,9 @@ from protocol.jsonform import site_reply
 from protocol.runtime.logs import request_scope
 from protocol.site import Site
 from protocol.transport.http import peer_host
+from protocol.transport.http_target import Target, parse_target
 from registry.rest.handles import HandleRequest, HandlesApi
 from registry.rest.problem import CODE_KEY, Problem, json_response
-from registry.rest.target import Target, parse_target
 from registry.rest.values import MAX_BODY_OCTETS
 
 HANDLES_PATH: Final = b"/api/handles"

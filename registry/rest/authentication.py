@@ -13,7 +13,8 @@ from typing import Final, Literal
 
 from protocol.errors import HandleError
 from protocol.handle import Handle
-from registry.rest.target import MAX_INDEX, BadTarget, percent_decode
+from protocol.transport.http_target import BadTarget, percent_decode
+from protocol.value import MAX_INDEX
 
 MAX_CREDENTIAL_OCTETS: Final = (
     16_384  # a name of 2048 octets, all percent-encoded, a secret, and base64 around it

@@ -10,6 +10,7 @@ from protocol.codes import OpCode, ResponseCode, http_status
 from protocol.handle import Handle
 from protocol.jsonform import record_to_json
 from protocol.transport.http import is_tls, peer_host
+from protocol.transport.http_target import Target
 from protocol.value import HandleValue
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
@@ -32,7 +33,6 @@ from registry.rest.authentication import (
     refusal_of_plain_http,
 )
 from registry.rest.problem import Problem, json_response, unauthenticated
-from registry.rest.target import Target
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
 from registry.statistics import TrafficObserver
 

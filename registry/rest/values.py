@@ -8,10 +8,10 @@ from aiohttp import web
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError, InvalidValue
 from protocol.jsonform import value_from_json
+from protocol.transport.http_target import Target
 from protocol.value import HandleValue, ValueList
 from protocol.wire import MAX_VALUES
 from registry.rest.problem import Problem
-from registry.rest.target import Target
 
 MAX_BODY_OCTETS: Final = 1_048_576  # base64 and JSON around a record of at most 262144 octets take less
 ANY_INDEX: Final = "various"

@@ -106,7 +106,7 @@ ORDER: Final = {
         "recursor",
         "observer",
         "statistics",
-        "target",
+        "scheme",
         "pages",
         "http_headers",
         "wire_server",

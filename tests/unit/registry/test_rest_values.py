@@ -5,9 +5,9 @@ import json
 import pytest
 
 from protocol.codes import ResponseCode
+from protocol.transport.http_target import BadTarget, parse_target
 from protocol.wire import MAX_VALUES
 from registry.rest.problem import Problem
-from registry.rest.target import BadTarget, parse_target
 from registry.rest.values import encode_values, is_about_single_values, parse_values
 
 URL = {"index": 1, "type": "URL", "data": {"format": "string", "value": "https://example.org/"}}

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 
 from protocol.errors import WireError
 from protocol.handle import Handle
+from protocol.transport.http_target import BadTarget, parse_target, percent_decode
 from protocol.value import HandleValue, ValueList
 from resolver.cache.policy import Record
 from resolver.cache.records import Clocks
 from resolver.http_headers import entity_tag, freshness, matches, wants_json
 from resolver.pages import Pages, local_path, redirect_target, safe_location
 from resolver.recursor import Origin
-from resolver.target import BadTarget, parse_target, percent_decode, strip_scheme
+from resolver.scheme import strip_scheme
 
 ENTRY = Record(values=ValueList(b"", 0), stored_s=100.0, expires_s=160.0)
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from protocol.errors import WireError
+from protocol.value import MAX_INDEX, MAX_TYPE_OCTETS
 
 MAX_TARGET_OCTETS: Final = (
     16_384  # a name of 2048 octets, all percent-encoded, and as much again of parameters
 )
 MAX_PARAMETERS: Final = 256  # real clients send fewer than ten; a record has at most 2048 values
-MAX_TYPE_OCTETS: Final = 2_048  # as long as a name may be
-MAX_INDEX: Final = 0x7FFF_FFFF  # indexes are positive signed 32-bit numbers at every deployed client
 
 _ESCAPES: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LONE_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")

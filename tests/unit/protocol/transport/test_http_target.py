@@ -2,14 +2,14 @@
 
 import pytest
 
-from registry.rest.target import (
-    MAX_INDEX,
+from protocol.transport.http_target import (
     MAX_PARAMETERS,
     MAX_TARGET_OCTETS,
     BadTarget,
     parse_target,
     percent_decode,
 )
+from protocol.value import MAX_INDEX
 
 
 def test_a_path_is_decoded_once_and_to_octets() -> None:
