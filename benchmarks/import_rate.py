@@ -61,6 +61,8 @@ class Run:
     """From process start to exit."""
     memory_max_kib: int
     """Largest resident memory of the process (VmHWM)."""
+    cpu_s: float
+    """CPU time of the process."""
     report: dict[str, Any]
 
 
@@ -129,6 +131,7 @@ def import_by_command(path: Path, settings: Path, *, kill_after_s: float | None 
     """Run `handlegrid import`, watch its memory, and kill it if told to."""
     command = [sys.executable, "-m", "deploy.cli", "import", str(path), "--config", str(settings), "--json"]
     started_s = time.monotonic()
+    cpu_before_s = _cpu_of_children_s()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     memory_max_kib = 0
     while process.poll() is None:
@@ -140,8 +143,18 @@ def import_by_command(path: Path, settings: Path, *, kill_after_s: float | None 
     output = process.communicate()[0]
     report = json.loads(output) if output else {}
     return Run(
-        exit_code=process.returncode, elapsed_s=elapsed_s, memory_max_kib=memory_max_kib, report=report
+        exit_code=process.returncode,
+        elapsed_s=elapsed_s,
+        memory_max_kib=memory_max_kib,
+        cpu_s=_cpu_of_children_s() - cpu_before_s,
+        report=report,
     )
+
+
+def _cpu_of_children_s() -> float:
+    """CPU seconds of the children that have ended and were waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _memory_max_kib(process_id: int) -> int:
@@ -186,9 +199,9 @@ async def measure_round(made: Laboratory, path: Path, rows: int) -> float:
     copy_s = await copy_bare(import_dsn, copy_dsn)
     import_s = float(run.report["elapsed_s"])
     print(
-        f"import {import_s:7.1f} s {rows / import_s:9.0f} rows/s (whole command {run.elapsed_s:.1f} s), "
-        f"VmHWM {run.memory_max_kib / 1024:.0f} MiB;  bare COPY {copy_s:6.1f} s {rows / copy_s:9.0f} rows/s;  "
-        f"ratio {copy_s / import_s:.3f}",
+        f"import {import_s:6.1f} s {rows / import_s:8.0f} rows/s, {run.cpu_s / rows * 1e6:4.1f} us CPU/row, "
+        f"whole command {run.elapsed_s:.1f} s, VmHWM {run.memory_max_kib / 1024:.0f} MiB;  "
+        f"bare COPY {copy_s:5.1f} s {rows / copy_s:8.0f} rows/s;  ratio {copy_s / import_s:.3f}",
         flush=True,
     )
     await made.drop("copied")

@@ -1,10 +1,10 @@
 """`handlegrid import`: records from a file into the database of a node on this machine."""
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
+import uvloop
 
 from deploy.commands.options import (
     config_option,
@@ -68,7 +68,7 @@ def import_(
         rejects=rejects,
         default_ttl_s=settings.default_ttl_s,
     )
-    report = asyncio.run(_import(file, settings, options, unsafe=unsafe))
+    report = uvloop.run(_import(file, settings, options, unsafe=unsafe))
     if as_json:
         echo_json(report.to_json())
     else:
