@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +26,7 @@ from protocol.transport.udp import UdpListener, listen_udp
 from protocol.value import HandleValue, ValueList
 from resolver.node import RecursiveNode
 from resolver.settings import OpenNetwork, ResolverSettings
+from tests.support import scratch
 
 HOST: Final = "127.0.0.1"
 PUMP: Final = "88.100.1/pump-7"
@@ -35,16 +35,8 @@ Script = Callable[[Message, ResolutionRequest], Message | None]
 
 
 def free_port() -> int:
-    """A port that is free for UDP and TCP at the moment."""
-    while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((HOST, 0))
-            port = int(tcp.getsockname()[1])
-            try:
-                udp.bind((HOST, port))
-            except OSError:
-                continue
-            return port
+    """A port that is free for UDP and TCP, and that no outgoing connection will take meanwhile."""
+    return scratch.free_port(HOST)
 
 
 def site(port: int) -> Site:

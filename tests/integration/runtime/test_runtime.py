@@ -19,6 +19,7 @@ from protocol.runtime import admin, lifecycle
 from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.listen_settings import ListenSettings
 from protocol.runtime.listeners import open_listeners
+from tests.support.scratch import free_port
 from tests.support.transport import WAIT_S, Datagrams, Echo, resolution
 
 ROOT = Path(__file__).parents[3]
@@ -68,15 +69,11 @@ async def test_a_check_that_hangs_or_fails_is_a_reason(monkeypatch: pytest.Monke
     assert reasons == {"slow": "no answer within 0.01 s", "broken": "the check itself failed; see the log"}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def test_all_listeners_open_on_all_addresses_and_close_together() -> None:
     settings = ListenSettings(
-        listen_addresses=("127.0.0.1", "::1"), handle_port=free_port(), http_port=free_port()
+        listen_addresses=("127.0.0.1", "::1"),
+        handle_port=free_port("127.0.0.1", "::1"),
+        http_port=free_port("127.0.0.1", "::1"),
     )
     listeners = await open_listeners(settings, Echo(), web.Application())
     assert listeners.handle_address == ("127.0.0.1", settings.handle_port)
