@@ -76,14 +76,14 @@ async def import_file(
             await job.run()
         status = ImportStatus.SOME_REJECTED if counts.rejected else ImportStatus.COMPLETE
     except (ImportUnusable, HeaderUnusable) as error:
-        failure = f"{error}{_stored_note(counts)}"
+        failure = f"{error}{_stored_note(counts)}" if counts.rows else str(error)
     except StoreUnavailable as error:
         status = ImportStatus.DATABASE_GONE
         failure = f"{error}{_stored_note(counts)}"
     finally:
         written, fault = _close(rejects)
-    if fault:
-        status, failure = ImportStatus.UNUSABLE, failure or fault
+    if fault and not failure:
+        status, failure = ImportStatus.UNUSABLE, fault
     report = ImportReport(
         status=status,
         counts=counts,
@@ -96,11 +96,8 @@ async def import_file(
 
 
 def _stored_note(counts: ImportCounts) -> str:
-    if not counts.read_octets:
-        return ""  # nothing was handed to the database yet: a fault of the command line
-    return (
-        f"\n{counts.stored} rows are in; run the same command again when that is mended, it skips what is in"
-    )
+    stored = f"at least {counts.stored} rows are in"
+    return f"\n{stored}; run the same command again when that is mended, it skips what is in"
 
 
 def _close(rejects: RejectsFile | None) -> tuple[Path | None, str]:

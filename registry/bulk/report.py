@@ -121,6 +121,8 @@ class ImportReport:
 
     def to_text(self) -> str:
         """Return the report as a few lines for a person."""
+        if self.failure and not self.counts.rows:
+            return self.failure
         counts = self.counts
         outcomes = f"{counts.created} created, {counts.replaced} replaced, {counts.unchanged} unchanged"
         rate = f"{counts.rows} rows in {self.elapsed_s:.1f} s ({self.rows_per_s:.0f}/s)"

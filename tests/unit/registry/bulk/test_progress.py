@@ -103,3 +103,14 @@ def test_a_report_counts_every_row_once() -> None:
     assert (done.counts.stored, done.counts.rows, done.exit_code, done.rows_per_s) == (6, 10, 0, 5.0)
     assert done.to_text() == "10 rows in 2.0 s (5/s): 3 created, 2 replaced, 1 unchanged, 4 rejected"
     assert done.to_json()["rejects"] is None
+
+
+def test_an_import_that_never_began_says_why_and_counts_nothing() -> None:
+    nothing = ImportReport(
+        status=ImportStatus.UNUSABLE,
+        counts=counts(),
+        elapsed_s=0.0,
+        rejects=None,
+        failure="cannot read x.csv",
+    )
+    assert nothing.to_text() == "cannot read x.csv"
