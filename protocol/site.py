@@ -4,9 +4,10 @@ The encoding is the data of HS_SITE values and the body of a get-site-info answe
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from protocol.errors import InvalidValue, Malformed
@@ -142,6 +143,45 @@ class Service:
 
     name: str
     sites: tuple[Site, ...]
+
+
+def single_server_site(
+    *,
+    addresses: Sequence[str],
+    tcp_port: int,
+    udp_port: int,
+    http_port: int,
+    https: bool,
+    primary: bool,
+    public_key: bytes = b"",
+    description: str = "",
+    serial: int = 1,
+) -> Site:
+    """The site of one server, TCP first, as every node of ours describes itself.
+
+    addresses: literal, at least one; the first is the server's, a second one becomes the attribute alt_addr, since
+    several servers would mean that handles are divided among them. A port of 0 means no such interface. Only a
+    primary takes administration, over HTTP and HTTPS. Source: PROTOCOL.md §2.6.
+    """
+    attributes = [(b"desc", description.encode())] if description else []
+    attributes += [(b"alt_addr", other.encode()) for other in addresses[1:2]]
+    offered = (
+        (InterfaceProtocol.TCP, tcp_port, False),
+        (InterfaceProtocol.UDP, udp_port, False),
+        (InterfaceProtocol.HTTP, http_port, primary),
+        (InterfaceProtocol.HTTPS, http_port if https else 0, primary),
+    )
+    server = Server(
+        server_id=1,
+        address=Server.pack_address(ip_address(addresses[0])),
+        public_key=public_key,
+        interfaces=tuple(
+            Interface(admin=admin, query=True, protocol=protocol, port=port)
+            for protocol, port, admin in offered
+            if port
+        ),
+    )
+    return Site(serial=serial, primary=primary, attributes=tuple(attributes), servers=(server,))
 
 
 def selection_hash(handle: Handle, hash_option: int) -> int:

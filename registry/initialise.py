@@ -15,14 +15,14 @@ import asyncpg
 from protocol.errors import SettingsError
 from protocol.generations import Generations
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle, Prefix
-from protocol.site import Site
+from protocol.site import Site, single_server_site
 from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import Admin
 from registry.database import check_connection
 from registry.migrate import migrate, migration_lock
 from registry.operations import Operations
 from registry.outcomes import OPERATOR, Creation, Identity, Rejected, Result
-from registry.own_site import describe_site, make_server_key, next_serial
+from registry.own_site import make_server_key, next_serial
 from registry.prefixes import Prefixes
 from registry.seal import SealBroken, Sealer, load_node_key, make_node_key, make_secret
 from registry.store import ACQUIRE_WAIT_S, Store, outages
@@ -205,12 +205,14 @@ async def _create_administrator(
 
 async def _publish_site(store: Store, settings: NodeSettings) -> Site:
     stored = await store.fact(_SITE_FACT)
-    site = describe_site(
+    site = single_server_site(
         addresses=settings.published_addresses(),
-        handle_port=settings.handle_port,
+        tcp_port=settings.handle_port,
+        udp_port=settings.handle_port,
         http_port=settings.http_port,
-        tls=settings.tls_certificate_file is not None,
-        public_key=make_server_key(settings.data_dir / SERVER_KEY_FILE),
+        https=settings.tls_certificate_file is not None,
+        primary=True,
+        public_key=make_server_key(settings.data_dir / SERVER_KEY_FILE).encode(),
         description=settings.description,
     )
     if stored is not None:

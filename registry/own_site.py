@@ -1,9 +1,5 @@
-"""The node's own site record: addresses, interfaces and public key, told to parents and to whoever asks.
+"""What a node's own site record needs beside its settings: the server key and the next serial number."""
 
-Pure but for the key file.
-"""
-
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +7,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from protocol.errors import SettingsError
-from protocol.site import Interface, InterfaceProtocol, Server, Site
 from protocol.valuetypes import PublicKey
 from registry.seal import write_secret_file
 
 RSA_BITS: Final = 2_048  # what deployed clients verify
 SERIAL_MAX: Final = 0x7FFF  # deployed clients compare serial numbers as signed 16-bit integers
-SERVER_ID: Final = 1
 
 
 def make_server_key(path: Path) -> PublicKey:
@@ -45,47 +39,6 @@ def _load_server_key(path: Path) -> PublicKey:
     return PublicKey.of_rsa(key.public_key())
 
 
-def describe_site(
-    *,
-    addresses: tuple[str, ...],
-    handle_port: int,
-    http_port: int,
-    tls: bool,
-    public_key: PublicKey,
-    description: str = "",
-    serial: int = 1,
-) -> Site:
-    """The record of a primary site with one server.
-
-    addresses: literal; the first is the server's, a second one becomes the attribute alt_addr. A port of 0 means no
-    such interface. TCP stands first. Only HTTP takes administration.
-    """
-    attributes = [(b"desc", description.encode())] if description else []
-    if len(addresses) > 1:
-        attributes.append((b"alt_addr", addresses[1].encode()))
-    server = Server(
-        server_id=SERVER_ID,
-        address=Server.pack_address(ip_address(addresses[0])),
-        public_key=public_key.encode(),
-        interfaces=_interfaces(handle_port, http_port, tls=tls),
-    )
-    return Site(serial=serial, attributes=tuple(attributes), servers=(server,))
-
-
 def next_serial(serial: int) -> int:
     """The serial number after this one; 1 follows the largest."""
     return serial + 1 if serial < SERIAL_MAX else 1
-
-
-def _interfaces(handle_port: int, http_port: int, *, tls: bool) -> tuple[Interface, ...]:
-    kinds = [
-        (InterfaceProtocol.TCP, handle_port, False),
-        (InterfaceProtocol.UDP, handle_port, False),
-        (InterfaceProtocol.HTTP, http_port, True),
-        (InterfaceProtocol.HTTPS, http_port if tls else 0, True),
-    ]
-    return tuple(
-        Interface(admin=admin, query=True, protocol=protocol, port=port)
-        for protocol, port, admin in kinds
-        if port
-    )

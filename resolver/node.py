@@ -18,7 +18,7 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Listeners, open_listeners
-from protocol.site import Site
+from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.exchanger import Exchanger
 from protocol.transport.http import HttpListener
@@ -37,7 +37,6 @@ from resolver.observer import Observer
 from resolver.pages import Pages
 from resolver.recursor import Bounds, Recursor, system_clocks
 from resolver.settings import EVERYTHING, ResolverSettings
-from resolver.site import own_site
 from resolver.statistics import StatisticsStore
 from resolver.wire_server import WireServer
 
@@ -243,7 +242,7 @@ class RecursiveNode:
 
     def _own_site(self, addresses: ResolverAddresses) -> Site:
         settings = self.settings
-        return own_site(
+        return single_server_site(
             addresses=settings.published_addresses(),
             serial=settings.site_serial,
             description=settings.description,
@@ -251,6 +250,7 @@ class RecursiveNode:
             udp_port=_port(addresses.udp),
             http_port=_port(addresses.http),
             https=settings.tls_certificate_file is not None,
+            primary=False,  # it holds nothing of its own
         )
 
     def _own_task(self, work: Coroutine[Any, Any, None]) -> None:
@@ -316,8 +316,8 @@ def _addresses(listeners: Listeners, admin: HttpListener | None) -> ResolverAddr
     )
 
 
-def _port(endpoints: tuple[Endpoint, ...]) -> int | None:
-    return endpoints[0][1] if endpoints else None
+def _port(endpoints: tuple[Endpoint, ...]) -> int:
+    return endpoints[0][1] if endpoints else 0
 
 
 def _version() -> str:

@@ -100,7 +100,6 @@ ORDER: Final = {
         "settings",
         "metrics",
         "bootstrap",
-        "site",
         "cache",
         "forwarding",
         "recursor",

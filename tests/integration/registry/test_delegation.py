@@ -8,13 +8,12 @@ import pytest
 
 from protocol.errors import SettingsError
 from protocol.handle import Handle, Prefix
-from protocol.site import Site
+from protocol.site import Site, single_server_site
 from protocol.value import HandleValue, ValueList
 from protocol.valuetypes import PublicKey
 from registry.delegation import AllocationRefused, accept, allocate, read_authorisation, write_authorisation
 from registry.initialise import administrator_of
 from registry.outcomes import Created, Found, Identity, Referred, Rejected, Replaced
-from registry.own_site import describe_site
 from tests.integration.registry.bench import STRANGER, Bench, admin, creation, url
 
 CHILD = Prefix.parse("88.100.5")
@@ -22,8 +21,15 @@ KEY = PublicKey(b"RSA_PUB_KEY", (65_537, 1 << 2_047 | 1))
 
 
 def site(serial: int = 1) -> Site:
-    return describe_site(
-        addresses=("192.0.2.5",), handle_port=2_641, http_port=8_000, tls=False, public_key=KEY, serial=serial
+    return single_server_site(
+        addresses=("192.0.2.5",),
+        tcp_port=2_641,
+        udp_port=2_641,
+        http_port=8_000,
+        https=False,
+        primary=True,
+        public_key=KEY.encode(),
+        serial=serial,
     )
 
 

@@ -11,11 +11,11 @@ from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.errors import Unreachable
 from protocol.handle import Handle
 from protocol.message import Header, Message, decode_message, split_digest
+from protocol.site import single_server_site
 from protocol.transport.base import Answer, Peer
 from protocol.value import HandleValue, ValueList
 from resolver.cache.policy import Denial, Entry, Record
 from resolver.recursor import Origin, Recursor, Resolved
-from resolver.site import own_site
 from resolver.wire_server import WireServer, select
 
 NOW_S, WALL_S = 1_000.0, 1_700_000_000.0
@@ -28,7 +28,7 @@ RECORD = Record(
     stored_s=900.0,
     expires_s=1_100.0,
 )
-SITE = own_site(
+SITE = single_server_site(
     addresses=("192.0.2.9", "2001:db8::9"),
     serial=7,
     description="ours",
@@ -36,6 +36,7 @@ SITE = own_site(
     udp_port=2641,
     http_port=8000,
     https=True,
+    primary=False,
 )
 
 
@@ -145,7 +146,7 @@ async def test_our_site_has_query_interfaces_tcp_first_and_names_its_other_addre
         (3, 8000),
     ]
     assert not any(interface.admin for interface in site.servers[0].interfaces)
-    assert site.attributes == ((b"alt_addr", b"2001:db8::9"), (b"desc", b"ours"))
+    assert dict(site.attributes) == {b"desc": b"ours", b"alt_addr": b"2001:db8::9"}
 
 
 def test_a_record_of_which_nothing_fits_denies_for_as_long_as_it_lives() -> None:
