@@ -1,19 +1,27 @@
-"""Fixtures that every test may ask for. What is expensive lives as long as the session."""
+"""Fixtures that every test may ask for. What is expensive lives as long as the session.
+
+The helpers are imported where they are used: a unit test loads neither daemon, and runs while one is broken.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.postgres import TestPostgres
 from tests.support.scratch import scratch_directory
-from tests.support.valkey import TestValkey
-from tests.support.world import World
+
+if TYPE_CHECKING:
+    from tests.support.postgres import TestPostgres
+    from tests.support.valkey import TestValkey
+    from tests.support.world import World
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[TestPostgres]:
+def postgres() -> Iterator["TestPostgres"]:
     """Give the session's Postgres. Never stop it; `own_postgres` is for that."""
+    from tests.support.postgres import TestPostgres
+
     server = TestPostgres()
     try:
         server.start()
@@ -23,7 +31,7 @@ def postgres() -> Iterator[TestPostgres]:
 
 
 @pytest.fixture
-def database(postgres: TestPostgres) -> Iterator[str]:
+def database(postgres: "TestPostgres") -> Iterator[str]:
     """Give the DSN of a database with the schema of this version."""
     dsn = postgres.database()
     yield dsn
@@ -31,7 +39,7 @@ def database(postgres: TestPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_database(postgres: TestPostgres) -> Iterator[str]:
+def empty_database(postgres: "TestPostgres") -> Iterator[str]:
     """Give the DSN of a database without tables."""
     dsn = postgres.empty_database()
     yield dsn
@@ -39,8 +47,10 @@ def empty_database(postgres: TestPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[TestPostgres]:
+def own_postgres() -> Iterator["TestPostgres"]:
     """Give a durable Postgres of the test's own, which it may stop, crash and start."""
+    from tests.support.postgres import TestPostgres
+
     server = TestPostgres(settings={"shared_buffers": "16MB"})
     try:
         server.start()
@@ -50,8 +60,10 @@ def own_postgres() -> Iterator[TestPostgres]:
 
 
 @pytest.fixture
-def valkey() -> Iterator[TestValkey]:
+def valkey() -> Iterator["TestValkey"]:
     """Give a Valkey of the test's own, which it may stop and start."""
+    from tests.support.valkey import TestValkey
+
     server = TestValkey()
     try:
         server.start()
@@ -68,8 +80,10 @@ def scratch() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def world(postgres: TestPostgres, scratch: Path) -> AsyncIterator[World]:
+async def world(postgres: "TestPostgres", scratch: Path) -> AsyncIterator["World"]:
     """Give an empty world; its nodes end with the test."""
+    from tests.support.world import World
+
     made = World(postgres, scratch)
     try:
         yield made
