@@ -145,10 +145,17 @@ def format_status(described: dict[str, Any], now_s: float) -> str:
                 process["state"],
                 format_duration(now_s - process["since_s"]),
                 str(process["restarts"]),
-                "yes" if process["state"] == RUNNING and not reason else f"no: {reason or process['cause']}",
+                _readiness(process, reason),
             )
         )
     return format_table(rows)
+
+
+def _readiness(process: dict[str, Any], reason: str | None) -> str:
+    if process["state"] == RUNNING and not reason:
+        return "yes"
+    earlier = f"last time it {process['cause']}; see {process['log']}" if process["cause"] else ""
+    return "no: " + "; ".join(part for part in (reason, earlier) if part)
 
 
 def format_duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ node's settings; the daemons then serve what they find in their databases.
 """
 
 import asyncio
+import os
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,15 @@ from typing import Final
 
 from deploy.local import control, ports, sample
 from deploy.local.control import POSTGRES, ProcessStatus, Status
-from deploy.local.deployment import DAEMONS, NODES, RECURSIVE, RESOLVER_DATABASE, Deployment, NodePlan
+from deploy.local.deployment import (
+    DAEMONS,
+    NODES,
+    OVERRIDES,
+    RECURSIVE,
+    RESOLVER_DATABASE,
+    Deployment,
+    NodePlan,
+)
 from deploy.local.postgres import EmbeddedPostgres, ensure_database
 from deploy.local.processes import LocalError, exclusive, tail
 from protocol.client import write_bundle
@@ -48,6 +57,9 @@ class Bringup:
 
         Raises LocalError, SettingsError or StoreUnavailable, each with what to do.
         """
+        for name in [name for name in os.environ if name.startswith(OVERRIDES)]:
+            del os.environ[name]
+            self._tell(f"{name} is left out: it would hold for every daemon; set it in a settings file")
         self.deployment.create_directories()
         home = self.deployment.home
         with exclusive(home / "up.lock") as ours:

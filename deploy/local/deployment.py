@@ -26,6 +26,8 @@ RECURSIVE: Final = "recursive"
 RESOLVER_DATABASE: Final = "recursive"
 DEFAULT_HOME_OF_ROOT: Final = Path("/var/lib/handlegrid")
 LOOPBACK: Final = "127.0.0.0/8"
+OVERRIDES: Final = ("HANDLEGRID_REGISTRY_", "HANDLEGRID_RESOLVER_")
+"""Environment variables that override a setting of one daemon; here each would override it for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

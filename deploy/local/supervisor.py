@@ -21,6 +21,7 @@ from typing import Any, Final
 import deploy
 from deploy.local.children import Child, ChildState, Daemon, Database, log
 from deploy.local.control import MAX_LINE_OCTETS, POSTGRES, control_socket, lock_file, remember
+from deploy.local.deployment import OVERRIDES
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import LocalError, ProcessIdentity, exclusive
 
@@ -29,10 +30,6 @@ POSTGRES_SETTINGS: Final = {
 }  # four nodes, an import and a statistics writer, with room
 REMEMBER_S: Final = 0.2
 LOCK_WAIT_S: Final = 3.0  # who only looks whether we run holds the lock for a moment
-OVERRIDES: Final = (
-    "HANDLEGRID_REGISTRY_",
-    "HANDLEGRID_RESOLVER_",
-)  # meant for one daemon, here they hit them all
 
 Request = dict[str, Any]
 
@@ -82,8 +79,11 @@ class Supervisor:
             }
             current = {name: process for name, process in running.items() if process}
             if current != known:
-                remember(self._home, current)
-                known = current
+                try:
+                    remember(self._home, current)
+                    known = current
+                except OSError as error:  # a full disk must not keep anything from running
+                    log(f"cannot write down which processes are ours: {error}")
             await asyncio.sleep(REMEMBER_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
