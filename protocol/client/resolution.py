@@ -303,6 +303,7 @@ class Resolution:
         outer = self._walks[-1]
         outer.locator = replace(
             outer.locator,
+            owner=outer.locator.owner or outer.owner,  # the root's own sites stood there when it was tried first
             sites=sites,
             services=services + outer.locator.services,
             source=str(walk.target),

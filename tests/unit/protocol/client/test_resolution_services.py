@@ -3,8 +3,9 @@
 import pytest
 
 from protocol.client.delegation import Delegation
-from protocol.client.resolution import DEFAULT_LIMITS
-from protocol.errors import NoService, RecursionLimit
+from protocol.client.resolution import DEFAULT_LIMITS, Ask
+from protocol.codes import ResponseCode
+from protocol.errors import LameService, NoService, PrivateReferral, RecursionLimit
 from tests.support.scripted_world import (
     ENTERPRISE,
     ROOT,
@@ -56,6 +57,25 @@ def test_the_service_handle_of_the_root_means_the_root_itself() -> None:
 
     assert url_of(world.drive(resolution("10/x"))) == "https://root.example/"
     assert len(world.asked) == 2
+
+
+def test_a_service_handle_behind_that_of_the_root_opens_no_private_network() -> None:
+    world = national_hierarchy()
+    world.node(TOP).hold(
+        "0.NA/88.300", value(1, "HS_SERV", "0.NA/0.NA"), value(2, "HS_SERV", "88.100.1/SERVICE")
+    )
+    world.node(ENTERPRISE).hold("88.100.1/SERVICE", value(1, "HS_SITE", site("10.0.0.9")))
+    world.node("10.0.0.9").hold("88.300/x", value(1, "URL", "https://inside.example/"))
+    walk = resolution("88.300/x")
+
+    with pytest.raises(PrivateReferral, match="not opened for prefix 88.300"):
+        while isinstance(step := walk.step(), Ask):
+            answer = world.put(step)
+            if answer.code == ResponseCode.HANDLE_NOT_FOUND:
+                walk.failed(LameService("not responsible", node="the root service"))
+            else:
+                walk.answered(answer, 0.0)
+    assert "10.0.0.9" not in dict(world.asked)
 
 
 def test_the_second_service_handle_is_followed_when_the_first_leads_nowhere() -> None:
