@@ -301,9 +301,10 @@ class Resolution:
             return ()
         self._walks.pop()
         outer = self._walks[-1]
+        # No owner is left where the root itself was tried first; its trust does not pass on to whom a record names.
         outer.locator = replace(
             outer.locator,
-            owner=outer.locator.owner or outer.owner,  # the root's own sites stood there when it was tried first
+            owner=outer.locator.owner or outer.owner,
             sites=sites,
             services=services + outer.locator.services,
             source=str(walk.target),

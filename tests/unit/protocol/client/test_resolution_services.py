@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.client.delegation import Delegation
-from protocol.client.resolution import DEFAULT_LIMITS, Ask
+from protocol.client.resolution import DEFAULT_LIMITS, Ask, Resolution
 from protocol.codes import ResponseCode
 from protocol.errors import LameService, NoService, PrivateReferral, RecursionLimit
 from tests.support.scripted_world import (
@@ -59,6 +59,16 @@ def test_the_service_handle_of_the_root_means_the_root_itself() -> None:
     assert len(world.asked) == 2
 
 
+def drive_past_refusals(world: ScriptedWorld, walk: Resolution) -> None:
+    """Drive, with nodes that are not responsible for what they do not hold."""
+    while isinstance(step := walk.step(), Ask):
+        answer = world.put(step)
+        if answer.code == ResponseCode.HANDLE_NOT_FOUND:
+            walk.failed(LameService("not responsible", node=step.service.name))
+        else:
+            walk.answered(answer, 0.0)
+
+
 def test_a_service_handle_behind_that_of_the_root_opens_no_private_network() -> None:
     world = national_hierarchy()
     world.node(TOP).hold(
@@ -68,13 +78,8 @@ def test_a_service_handle_behind_that_of_the_root_opens_no_private_network() -> 
     world.node("10.0.0.9").hold("88.300/x", value(1, "URL", "https://inside.example/"))
     walk = resolution("88.300/x")
 
-    with pytest.raises(PrivateReferral, match="not opened for prefix 88.300"):
-        while isinstance(step := walk.step(), Ask):
-            answer = world.put(step)
-            if answer.code == ResponseCode.HANDLE_NOT_FOUND:
-                walk.failed(LameService("not responsible", node="the root service"))
-            else:
-                walk.answered(answer, 0.0)
+    with pytest.raises(PrivateReferral, match=r"not opened for prefix 88\.300"):
+        drive_past_refusals(world, walk)
     assert "10.0.0.9" not in dict(world.asked)
 
 
