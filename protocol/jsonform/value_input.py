@@ -1,5 +1,6 @@
 """From JSON objects to values."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -127,7 +128,12 @@ def _reference(form: object, *, lowest_index: int) -> ValueReference:
         Handle.parse(handle)
     except InvalidHandle as error:
         raise InvalidValue(f"handle: {error}") from None
-    index = an_integer(members.get("index"), "index", U32_MAX)
+    index = an_integer(_number(members.get("index")), "index", U32_MAX)
     if index < lowest_index:
         raise InvalidValue(f"index: {index} is too small")
     return ValueReference(handle, index)
+
+
+def _number(form: object) -> object:
+    """A number that was written as a string of digits, as pyhandle writes the index of its default administrator."""
+    return int(form) if isinstance(form, str) and re.fullmatch("[0-9]{1,10}", form) else form
