@@ -101,11 +101,7 @@ class RegistryNode:
     async def _start(self) -> None:
         settings = self.settings
         node = self._node = await self._open_node()
-        statistics = DailyStatistics(
-            node.store,
-            sources_max=settings.statistics_sources_max,
-            utc_offset_s=settings.statistics_utc_offset_s,
-        )
+        statistics = DailyStatistics.of(node.store, settings)
         watch = DatabaseWatch(node.store, self.metrics.db_up)
         await watch.probe()
         self._start_tasks(statistics, watch)

@@ -7,7 +7,7 @@ travels as a file, and accepting it homes the prefix on the child's node.
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from protocol.value import HandleValue, ValueList, ValueReference
 from protocol.valuetypes import ValueReferences
 from registry.initialise import HS_ADMIN_INDEX, SITE_INDEX, admin_value, administrator_of
 from registry.operations import Operations
-from registry.outcomes import OPERATOR, Creation, Found, Identity, Rejected
+from registry.outcomes import OPERATOR, Created, Creation, Found, Identity, Rejected
 from registry.record import Refusal, stamp_octets, take_in
 from registry.store import Store
 from registry.writing import Action
@@ -45,6 +45,8 @@ class Authorisation:
 
     prefix: Prefix
     values: ValueList
+    is_new: bool = field(default=False, compare=False)
+    """Whether the allocation made the record, instead of renewing it; the file does not tell."""
 
 
 async def allocate(
@@ -57,6 +59,7 @@ async def allocate(
     administrator: who may do everything with the prefix; default 300:<prefix>/ADMIN.
     Returns what the child's node needs. Raises AllocationRefused, StoreUnavailable.
     """
+    is_new = False
     data = site.encode()
     places = [
         HandleValue(index=SITE_INDEX, type="HS_SITE", data=data),
@@ -66,12 +69,13 @@ async def allocate(
     if isinstance(result, Rejected) and result.code == ResponseCode.HANDLE_NOT_FOUND:
         values = ValueList.of([*places, *_administration(administrator or administrator_of(prefix))])
         (result,) = await operations.create([Creation(prefix.record, values)], by=OPERATOR)
+        is_new = isinstance(result, Created)
     if isinstance(result, Rejected):
         raise AllocationRefused(f"cannot allocate {prefix}: {result.message}")
     record = await operations.resolve(prefix.record, refer=False)
     if not isinstance(record, Found):
         raise AllocationRefused(f"cannot allocate {prefix}: its record was deleted meanwhile")
-    return Authorisation(prefix=prefix, values=record.values)
+    return Authorisation(prefix=prefix, values=record.values, is_new=is_new)
 
 
 def _administration(administrator: Identity) -> list[HandleValue]:

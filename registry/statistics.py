@@ -7,7 +7,7 @@ statements stand here and not in store.py because nothing else asks these questi
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, Self
 
 from protocol.codes import OpCode, ResponseCode
 from protocol.errors import StoreUnavailable
@@ -17,6 +17,7 @@ from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
 from registry.outcomes import Actor, Created, Creation, Result
+from registry.settings import RegistrySettings
 from registry.store import Connection, Store
 
 DAYS_REMEMBERED: Final = 2  # around midnight two days are counted at once
@@ -63,6 +64,15 @@ class DailyStatistics:
         self._sources_max = sources_max
         self._counters = DayCounters(utc_offset_s=utc_offset_s, sources_max=sources_max)
         self._named: dict[date, set[str]] = {}
+
+    @classmethod
+    def of(cls, store: Store, settings: RegistrySettings) -> Self:
+        """Return the counters that a node's settings describe."""
+        return cls(
+            store,
+            sources_max=settings.statistics_sources_max,
+            utc_offset_s=settings.statistics_utc_offset_s,
+        )
 
     def resolved(self, code: int, elapsed_s: float, host: str) -> None:
         """Count one resolution by its response code and the network of its client."""
@@ -139,6 +149,13 @@ class CountedCreations:
             self._statistics.registered(created)
             await self._statistics.write()
         return results
+
+
+async def count_registrations(store: Store, settings: RegistrySettings, count: int) -> None:
+    """Add to the day what another command than an import has created."""
+    statistics = DailyStatistics.of(store, settings)
+    statistics.registered(count)
+    await statistics.write()
 
 
 class TrafficObserver:

@@ -18,6 +18,7 @@ from protocol.transport.exchanger import Exchanger
 from registry.delegation import Authorisation, accept, allocate, read_authorisation, write_authorisation
 from registry.node import open_node
 from registry.settings import RegistrySettings, load_registry_settings
+from registry.statistics import count_registrations
 
 MAX_SITE_FILE_OCTETS = 1_048_576  # a site of a full message in JSON stays below
 
@@ -84,7 +85,10 @@ async def _allocate(
 ) -> Authorisation:
     site = await ask_site(*parse_server(address)) if address else read_site(site_file)
     async with open_node(settings) as parent:
-        return await allocate(parent.operations, allocated, site)
+        authorisation = await allocate(parent.operations, allocated, site)
+        if authorisation.is_new:
+            await count_registrations(parent.store, settings, 1)
+        return authorisation
 
 
 async def _accept(settings: RegistrySettings, authorisation: Authorisation) -> bool:

@@ -80,12 +80,7 @@ async def _import(
     file: Path, settings: RegistrySettings, options: ImportOptions, *, unsafe: bool
 ) -> ImportReport:
     async with open_node(settings, unsafe=unsafe) as node:
-        statistics = DailyStatistics(
-            node.store,
-            sources_max=settings.statistics_sources_max,
-            utc_offset_s=settings.statistics_utc_offset_s,
-        )
-        counted = CountedCreations(node.operations, statistics)
+        counted = CountedCreations(node.operations, DailyStatistics.of(node.store, settings))
         return await import_file(file, operations=counted, options=options, progress=progress_for(sys.stderr))
 
 

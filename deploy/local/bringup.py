@@ -35,6 +35,7 @@ from registry.delegation import accept, allocate, read_authorisation, write_auth
 from registry.node import Node, open_node
 from registry.outcomes import Found
 from registry.settings import load_registry_settings
+from registry.statistics import CountedCreations, DailyStatistics, count_registrations
 
 READY_TIMEOUT_S: Final = 90.0  # a busy machine takes some seconds for each daemon
 POSTGRES_TIMEOUT_S: Final = 300.0  # recovery after a crash may be long
@@ -141,7 +142,12 @@ class Bringup:
         """Allocate the child's prefix on its parent and accept it on the child, by a file as two hosts would."""
         prefix = Prefix.parse(plan.homes[0])
         path = self.deployment.authorisation_file(plan.name)
-        write_authorisation(path, await allocate(parent.operations, prefix, child.site))
+        authorisation = await allocate(parent.operations, prefix, child.site)
+        if authorisation.is_new:
+            assert plan.parent is not None, "the root is delegated by nobody"
+            settings = load_registry_settings(self.deployment.settings_file(plan.parent))
+            await count_registrations(parent.store, settings, 1)
+        write_authorisation(path, authorisation)
         now_ms = int(time.time() * 1_000)
         await accept(child.store, child.generations, read_authorisation(path), now_ms=now_ms)
         self._tell(f"{plan.name}: delegated by {plan.parent}, site serial {child.site.serial}")
@@ -188,9 +194,10 @@ class Bringup:
         settings = load_registry_settings(self.deployment.settings_file(sample.PREFIX))
         options = ImportOptions(prefix=Prefix.parse(sample.PREFIX), default_ttl_s=settings.default_ttl_s)
         async with open_node(settings) as node:
+            counted = CountedCreations(node.operations, DailyStatistics.of(node.store, settings))
             for industry, path in sample.write_catalogue(self.deployment.home / "sample"):
                 report = await import_file(
-                    path, operations=node.operations, options=options, progress=SilentProgress()
+                    path, operations=counted, options=options, progress=SilentProgress()
                 )
                 if report.status is not ImportStatus.COMPLETE:
                     raise LocalError(f"the sample {path} was not imported:\n{report.to_text()}")

@@ -1,5 +1,6 @@
 """The deployment on one machine, as processes: up, register, resolve, up again, kill, down."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
-from deploy.local.deployment import DAEMONS, Deployment, replace_settings
+from deploy.local.deployment import DAEMONS, NODES, Deployment, replace_settings
 from deploy.local.ports import replace_taken
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +103,16 @@ def put(machine: Machine, handle: str, url: str) -> int:
         return int(response.status)
 
 
+async def registrations(machine: Machine, database: str) -> int:
+    connection = await asyncpg.connect(
+        host=str(machine.home / "postgres"), user="postgres", database=database
+    )
+    try:
+        return int(await connection.fetchval("SELECT sum(registrations) FROM daily_statistics"))
+    finally:
+        await connection.close()
+
+
 def recursive(machine: Machine) -> str:
     daemons = machine.json("status")["daemons"]
     return str(next(one["address"] for one in daemons if one["name"] == "recursive"))
@@ -123,6 +135,14 @@ def test_the_sample_resolves_through_four_levels_hop_by_hop(running: Machine) ->
     shown = running.run("resolve", PRODUCT, "--trace", "--type", "URL").stdout
     assert "0.NA/88.100.1" in shown
     assert "https://machines.example/" in shown
+
+
+def test_what_was_created_on_the_way_up_is_counted_among_the_days_registrations(running: Machine) -> None:
+    counted = {node.name: asyncio.run(registrations(running, node.database)) for node in NODES}
+
+    assert counted["root"] == counted["88"] == 1
+    assert counted["88.100"] >= 1
+    assert counted["88.100.1"] >= 1_000
 
 
 def test_a_product_of_ones_own_is_registered_and_resolved(running: Machine) -> None:

@@ -36,6 +36,7 @@ def site(serial: int = 1) -> Site:
 async def test_allocating_makes_the_prefix_resolvable(bench: Bench) -> None:
     authorisation = await allocate(bench.operations, CHILD, site())
 
+    assert authorisation.is_new
     record = await bench.ask("0.NA/88.100.5")
     assert isinstance(record, Found)
     assert [value.type for value in record.values] == ["HS_SITE", "HS_SITE.PREFIX", "HS_ADMIN", "HS_VLIST"]
@@ -47,8 +48,9 @@ async def test_allocating_again_renews_the_site_and_keeps_the_rest(bench: Bench)
     await allocate(bench.operations, CHILD, site())
     await bench.put("0.NA/88.100.5", HandleValue(index=7, type="EMAIL", data=b"plant@example.org"))
 
-    await allocate(bench.operations, CHILD, site(serial=2))
+    renewed = await allocate(bench.operations, CHILD, site(serial=2))
 
+    assert not renewed.is_new
     values = {value.index: value for value in await bench.values("0.NA/88.100.5")}
     assert Site.decode(values[1].data).serial == 2
     assert Site.decode(values[2].data).serial == 2
