@@ -7,7 +7,7 @@ each list once (PROTOCOL §5.4). Keys and groups of other nodes are not looked u
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from protocol.errors import WireError
@@ -19,7 +19,7 @@ from registry.permission import Grant, Reference, names, reference_of
 from registry.record import HS_SECKEY, Values, data_of, permissions_of, type_of, values_of_type
 
 GROUPS_MAX: Final = 256
-"""Lists that are read to find out whether somebody is a member; real groups are two or three deep."""
+"""Lists that are read to find out which groups somebody is in; real groups are two or three deep."""
 HS_VLIST: Final = b"HS_VLIST"
 _PUBLIC_READ: Final = 0x02
 
@@ -56,29 +56,34 @@ def _secrets_of(claimed: Identity, record: Values | None) -> list[tuple[int, byt
 
 
 async def named_by_group(
-    identity: Identity, grants: Sequence[Grant], read: RecordReader
+    identity: Identity, grants: Sequence[Grant], read: RecordReader, *, case_sensitive: bool = False
 ) -> frozenset[Reference]:
-    """The administrators among grants that are groups of which the identity is a member, directly or nested."""
-    is_named = names(identity)
+    """The administrators among grants that are groups of which the identity is a member, directly or nested.
+
+    However many groups the grants name, GROUPS_MAX lists are read in all. case_sensitive: the node's rule.
+    """
+    is_named = names(identity, case_sensitive=case_sensitive)
+    reads = iter(range(GROUPS_MAX))
     found = set()
-    for reference in {grant.administrator for grant in grants}:
-        if reference[1] and await _is_member(reference, is_named, read):
+    for reference in dict.fromkeys(grant.administrator for grant in grants):
+        if reference[1] and await _is_member(reference, is_named, read, reads):
             found.add(reference)
     return frozenset(found)
 
 
-async def _is_member(group: Reference, is_named: Callable[[Reference], bool], read: RecordReader) -> bool:
+async def _is_member(
+    group: Reference, is_named: Callable[[Reference], bool], read: RecordReader, reads: Iterator[int]
+) -> bool:
+    """reads: an item for each list that may still be read."""
     waiting = deque([group])
     seen = {group}
-    for _ in range(GROUPS_MAX):
-        if not waiting:
-            return False
+    while waiting and next(reads, None) is not None:
         members = await _members(waiting.popleft(), read)
         if any(is_named(member) for member in members):
             return True
-        fresh = [member for member in dict.fromkeys(members) if member[1] and member not in seen]
+        fresh = [member for member in dict.fromkeys(members) if member[1] and member not in seen][:GROUPS_MAX]
         seen.update(fresh)
-        waiting.extend(fresh[:GROUPS_MAX])
+        waiting.extend(fresh)
     return False
 
 

@@ -10,8 +10,8 @@ from protocol.handle import ROOT_PREFIX_OCTETS, Handle
 from protocol.value import ValueList
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
-from registry.outcomes import Actor, Operator
-from registry.permission import Grant, Need, grants_in, is_granted, names
+from registry.outcomes import Actor, Identity, Operator
+from registry.permission import Grant, Need, Reference, grants_in, is_granted, names
 from registry.prefixes import Prefixes, PrefixTable, authorising_prefix
 from registry.record import Refusal, Values, parse_stored
 from registry.seal import Sealer
@@ -70,20 +70,33 @@ class Context:
         if isinstance(actor, Operator):
             return True
         sides = ((need.record, record), (need.prefix, prefix))
-        is_named = names(actor)
+        is_named = names(actor, case_sensitive=self.case_sensitive)
         if all(is_granted(rights, grants, is_named) for rights, grants in sides):
             return True
-
-        async def read_group(handle: Handle) -> Values | None:
-            return await self._read_group(handle, read)
-
-        groups = await named_by_group(actor, [*record, *prefix], read_group)
+        groups = await self._groups_of(actor, [*record, *prefix], read)
         if not groups:
             return False
         return all(
             is_granted(rights, grants, lambda reference: is_named(reference) or reference in groups)
             for rights, grants in sides
         )
+
+    async def is_administrator(self, actor: Actor, record: Sequence[Grant], read: RowReader) -> bool:
+        """Whether any grant of the record names the actor, directly or as a member of a group."""
+        if isinstance(actor, Operator):
+            return True
+        is_named = names(actor, case_sensitive=self.case_sensitive)
+        if any(grant.rights and is_named(grant.administrator) for grant in record):
+            return True
+        return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], read))
+
+    async def _groups_of(
+        self, identity: Identity, grants: Sequence[Grant], read: RowReader
+    ) -> frozenset[Reference]:
+        async def read_group(handle: Handle) -> Values | None:
+            return await self._read_group(handle, read)
+
+        return await named_by_group(identity, grants, read_group, case_sensitive=self.case_sensitive)
 
     async def _read_group(self, handle: Handle, read: RowReader) -> Values | None:
         """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone."""

@@ -18,7 +18,7 @@ from registry.record import HS_ADMIN, data_of, permissions_of, same_value, type_
 
 NOTHING: Final = AdminPermission(0)
 Reference = tuple[bytes, int]
-"""A value somewhere: folded handle and index; index 0 stands for any."""
+"""A value somewhere: handle, its prefix folded and its suffix as spelled, and index; index 0 stands for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Difference:
 
 
 def reference_of(value: ValueReference) -> Reference:
-    """A reference in the form that compares: the handle folded."""
-    return Handle(value.handle).key, value.index
+    """A reference in the form that both rules about the case of suffixes can compare."""
+    return Handle(value.handle).fold(case_sensitive=True), value.index
 
 
 def grants_in(values: Iterable[bytes]) -> tuple[Grant, ...]:
@@ -66,10 +66,17 @@ def grants_in(values: Iterable[bytes]) -> tuple[Grant, ...]:
     return tuple(grants)
 
 
-def names(identity: Identity) -> Callable[[Reference], bool]:
-    """A test whether a reference names this identity directly: same handle, and same index or 0."""
-    key, index = identity.handle.key, identity.index
-    return lambda reference: reference[0] == key and reference[1] in (0, index)
+def names(identity: Identity, *, case_sensitive: bool = False) -> Callable[[Reference], bool]:
+    """A test whether a reference names this identity directly: same handle, and same index or 0.
+
+    case_sensitive: the node's rule about suffixes; where it holds, ADMIN and admin are two administrators.
+    """
+    indexes = (0, identity.index)
+    if case_sensitive:
+        spelled = identity.handle.fold(case_sensitive=True)
+        return lambda reference: reference[1] in indexes and reference[0] == spelled
+    key = identity.handle.key
+    return lambda reference: reference[1] in indexes and reference[0].upper() == key
 
 
 def is_granted(
@@ -87,17 +94,23 @@ def right_to_create(handle: Handle) -> AdminPermission:
 
 
 def difference(old: Mapping[int, bytes], new: Mapping[int, bytes]) -> Difference:
-    """How the record old becomes the record new, timestamps aside."""
+    """How the record old becomes the record new, timestamps aside.
+
+    To give a restricted value as it is takes what changing it would take: else the right guess would pass where the
+    wrong one does not.
+    """
     rights = NOTHING
     protected = []
     for index, value in new.items():
         stored = old.get(index)
         if stored is None:
             rights |= AdminPermission.ADD_ADMIN if type_of(value) == HS_ADMIN else AdminPermission.ADD_VALUE
-        elif not same_value(stored, value):
+            continue
+        same = same_value(stored, value)
+        if not same or not permissions_of(stored) & Permission.PUBLIC_READ:
             rights |= _right_to_modify(stored, value)
-            if not permissions_of(stored) & Permission.ADMIN_WRITE:
-                protected.append(index)
+        if not same and not permissions_of(stored) & Permission.ADMIN_WRITE:
+            protected.append(index)
     removed = [value for index, value in old.items() if index not in new]
     overwritten = bool(removed) or any(
         index in old and not same_value(old[index], new[index]) for index in new

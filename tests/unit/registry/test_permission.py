@@ -123,3 +123,19 @@ def test_a_record_with_a_protected_value_is_replaced_by_deleting_only() -> None:
     change = difference(record(value(1, permissions=0x0A)), record(value(1, data=b"y")))
 
     assert needs_to_replace(PUMP, change) == (Need(May.DELETE_HANDLE, May.ADD_HANDLE),)
+
+
+@pytest.mark.parametrize(
+    ("stored", "rights"),
+    [
+        (value(1, permissions=0x0C), May.MODIFY_VALUE),
+        (admin(ALICE, index=1), May(0)),
+        (value(1), May(0)),
+        (value(1, permissions=0x0D), May(0)),
+    ],
+)
+def test_repeating_a_restricted_value_takes_what_changing_it_takes(stored: HandleValue, rights: May) -> None:
+    other = value(2, permissions=PUBLIC_WRITE)
+    change = difference(record(stored, other), record(stored, value(2, data=b"y", permissions=PUBLIC_WRITE)))
+
+    assert change.rights == rights
