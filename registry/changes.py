@@ -8,13 +8,11 @@ from protocol.handle import Handle
 from protocol.valuetypes import AdminPermission
 from registry.context import Context, check_homed
 from registry.outcomes import BATCH_ITEMS_MAX, Actor, Deleted, Rejected, Replaced, Result, Unchanged
-from registry.permission import NOTHING, Need, difference, grants_in, right_to_remove
+from registry.permission import Need, difference, grants_in, right_to_remove
 from registry.prefixes import PrefixTable
-from registry.record import Refusal, Values, check_total, keep_timestamps, permissions_of, same_record
+from registry.record import Refusal, Values, check_total, keep_timestamps, same_record
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
 from registry.writing import Action, Row, Writing
-
-_PUBLIC_READ = 0x02
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +41,9 @@ def put_values(new: Values, *, overwrite: bool) -> Edit:
             raise Refusal(ResponseCode.VALUE_ALREADY_EXISTS, f"index {existing[0]} exists")
         merged = old | keep_timestamps(new, old)
         check_total(merged)
+        change = difference({index: old[index] for index in existing}, new)
         if same_record(old, merged):
-            secret = any(not permissions_of(value) & _PUBLIC_READ for value in new.values())
-            rights = AdminPermission.MODIFY_VALUE if secret else NOTHING  # or secrets could be guessed
-            return Plan(merged, rights, changes=False)
-        change = difference(old, merged)
+            return Plan(merged, change.rights, changes=False)
         if change.protected:
             message = f"value {change.protected[0]} has no admin-write permission"
             raise Refusal(ResponseCode.ACCESS_DENIED, message)
@@ -133,12 +129,19 @@ class Changes:
         if row is None or not row.stored:
             raise Refusal(ResponseCode.HANDLE_NOT_FOUND, "the handle does not exist")
         old = self._context.values_of(row)
-        plan = edit(old)
-        if not await self._context.is_allowed(
-            by, Need(plan.rights), grants_in(old.values()), (), writing.find
-        ):
-            message = f"the operation takes rights on the handle that {by} does not have"
-            raise Refusal(ResponseCode.INVALID_ADMINISTRATOR, message)
+        grants = grants_in(old.values())
+        stranger = Refusal(
+            ResponseCode.INVALID_ADMINISTRATOR,
+            f"the operation takes rights on the handle that {by} does not have",
+        )
+        try:
+            plan = edit(old)
+        except Refusal:  # its words tell which values there are, the hidden ones too
+            if not await self._context.is_administrator(by, grants, writing.find):
+                raise stranger from None
+            raise
+        if not await self._context.is_allowed(by, Need(plan.rights), grants, (), writing.find):
+            raise stranger
         if not plan.changes:
             return None, Unchanged(handle, row.version)
         new = changed_row(self._context, row, plan.values, self._context.now_ms())

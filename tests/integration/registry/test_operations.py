@@ -319,6 +319,56 @@ async def test_a_case_sensitive_node_keeps_the_case_of_suffixes_only(bench: Benc
     assert code(await operations.resolve(Handle.parse("88.100/AB"))) == ResponseCode.HANDLE_NOT_FOUND
 
 
+async def test_on_a_case_sensitive_node_names_that_differ_in_case_are_different_administrators(
+    bench: Bench,
+) -> None:
+    operations = bench.make_operations(case_sensitive=True)
+    lower = Identity(index=300, handle=Handle.parse("88.100/admin"))
+    values = (url("x"), admin(ADMINISTRATOR))
+    await operations.create([creation("88.100/pump", *values)], by=OPERATOR)
+
+    (refused,) = await operations.delete([Handle.parse("88.100/pump")], by=lower)
+    (deleted,) = await operations.delete([Handle.parse("88.100/pump")], by=ADMINISTRATOR)
+
+    assert code(refused) == ResponseCode.INVALID_ADMINISTRATOR
+    assert isinstance(deleted, Deleted)
+
+
+async def test_on_a_case_sensitive_node_groups_are_found_as_they_are_spelled(bench: Bench) -> None:
+    operations = bench.make_operations(case_sensitive=True)
+    crew = Identity(index=200, handle=Handle.parse("88.100/Crew"))
+    members = ValueReferences((ValueReference(STRANGER.handle.octets, STRANGER.index),)).encode()
+    group = HandleValue(index=200, type="HS_VLIST", data=members)
+    await operations.create(
+        [creation("88.100/Crew", group), creation("88.100/pump", url("x"), admin(crew))], by=OPERATOR
+    )
+
+    (result,) = await operations.delete([Handle.parse("88.100/pump")], by=STRANGER)
+
+    assert isinstance(result, Deleted)
+
+
+async def test_a_stranger_learns_nothing_of_restricted_values_by_guessing(bench: Bench) -> None:
+    sealed = url("hidden", 5, permissions=0x0C)
+    fixed = url("fixed", 6, permissions=0x08)
+    await bench.create("88.100/pump", url("x"), sealed, fixed, admin())
+    before = await bench.log()
+
+    for guess in ("hidden", "wrong"):
+        whole = (url("x"), url(guess, 5, permissions=0x0C), fixed, admin())
+        results = [
+            await bench.create("88.100/pump", *whole, by=STRANGER, replace=True),
+            await bench.put("88.100/pump", url(guess, 5, permissions=0x0C), by=STRANGER),
+            await bench.put("88.100/pump", url(guess, 6, permissions=0x08), by=STRANGER),
+            await bench.put("88.100/pump", url("new", 5), by=STRANGER, overwrite=False),
+            await bench.put("88.100/pump", url("new", 9), by=STRANGER, overwrite=False),
+            await bench.operations.remove_values(Handle.parse("88.100/pump"), [5], by=STRANGER),
+            await bench.operations.remove_values(Handle.parse("88.100/pump"), [9], by=STRANGER),
+        ]
+        assert {code(result) for result in results} == {ResponseCode.INVALID_ADMINISTRATOR}
+    assert await bench.log() == before
+
+
 async def test_a_delegated_prefix_is_referred_to(bench: Bench) -> None:
     site = bytes.fromhex("0001020b0001800200000000 00000000 00000000".replace(" ", ""))
     places = [
