@@ -3,6 +3,7 @@
 import pytest
 
 from protocol.codes import DEFAULT_FLAGS, OpFlag
+from protocol.transport.sockets import is_address_available
 from tests.support.world import TestNode, World, url_value
 
 SUFFIX = "pump-7-confidential"
@@ -163,6 +164,7 @@ async def test_a_node_that_moved_is_found_again_after_its_delegation_is_renewed(
     assert (await (await world.resolver()).ask(HANDLE)).url == URL
 
 
+@pytest.mark.skipif(not is_address_available("::1"), reason="this machine has no IPv6")
 async def test_ipv6_nodes_resolve(world: World) -> None:
     root = await world.root(listen_addresses=("::1",))
     plant = await world.registry(prefix="88", under=root, listen_addresses=("::1",))
