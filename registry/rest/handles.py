@@ -96,7 +96,9 @@ class HandlesApi:
         if is_about_single_values(target, values):
             result = await self.operations.put_values(handle, encoded, by=by, overwrite=overwrite)
             return self._written(request, OpCode.ADD_VALUE, result)
-        (result,) = await self.operations.create([Creation(handle, encoded)], by=by, replace=overwrite)
+        (result,) = await self.operations.create(
+            [Creation(handle, encoded)], by=by, replace=overwrite, inherit_admin=True
+        )
         if (
             isinstance(result, Unchanged) and not overwrite
         ):  # it exists alike, and existing is what was excluded

@@ -70,6 +70,15 @@ async def test_a_record_is_created_read_replaced_and_deleted(plant: RunningRegis
     assert (await plant.delete(PUMP)).status == 404
 
 
+async def test_a_record_without_an_administrator_gets_that_of_its_prefix(plant: RunningRegistry) -> None:
+    """Nobody could ever change it otherwise."""
+    await plant.put(PUMP, [URL])
+
+    assert [value["type"] for value in (await plant.get(PUMP)).json["values"]] == ["URL", "HS_ADMIN"]
+    assert (await plant.put(PUMP, [{**URL, "data": "https://plant.example/new"}])).status == 200
+    assert (await plant.delete(PUMP)).status == 200
+
+
 async def test_overwrite_false_never_replaces(plant: RunningRegistry) -> None:
     assert (await plant.put(PUMP + "?overwrite=false", [URL, ADMIN])).status == 201
     for values in ([URL, ADMIN], [{**URL, "data": "other"}, ADMIN]):
