@@ -5,13 +5,14 @@ Exit codes: 0 done, 1 denied by the authority that was asked, 2 usage or setting
 
 import json
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from io import TextIOWrapper
 from typing import Final, NoReturn
 
 import click
 
 from deploy.commands.failure import exit_code, explain
+from protocol.runtime.build import version
 
 COMMANDS: Final = {
     "up": "deploy.commands.local:up",
@@ -42,14 +43,6 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command), cmd_name
         return command
-
-
-def version() -> str:
-    """The version of this installation."""
-    try:
-        return metadata.version("handlegrid")
-    except metadata.PackageNotFoundError:
-        return "of a checkout that is not installed"
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

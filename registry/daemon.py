@@ -4,7 +4,6 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib import metadata
 
 import structlog
 
@@ -14,6 +13,7 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Listeners, open_listeners
+from protocol.runtime.metrics import tell_build
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.http import HttpListener
@@ -108,7 +108,9 @@ class RegistryNode:
         listeners = await self._open_listeners(node, TrafficObserver(self.metrics, statistics))
         admin = await self._open_admin(watch)
         self._addresses = _addresses(listeners, admin)
-        self._describe()
+        self.metrics.watch_sockets(lambda: listeners.udp_drops)
+        self.metrics.watch_disk("data", str(self.settings.data_dir))
+        tell_build(self.metrics.registry)
 
     async def _open_node(self) -> Node:
         settings = self.settings
@@ -175,11 +177,6 @@ class RegistryNode:
         self._resources.push_async_callback(admin.close)
         return admin
 
-    def _describe(self) -> None:
-        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-        self.metrics.build_info.labels(_version(), "", loop, "none").set(1)
-        self.metrics.watch_disk("data", str(self.settings.data_dir))
-
 
 def _addresses(listeners: Listeners, admin: HttpListener | None) -> RegistryAddresses:
     opened = listeners.opened
@@ -189,10 +186,3 @@ def _addresses(listeners: Listeners, admin: HttpListener | None) -> RegistryAddr
         http=tuple(listener.address for listener in opened if isinstance(listener, HttpListener)),
         admin=() if admin is None else (admin.address,),
     )
-
-
-def _version() -> str:
-    try:
-        return metadata.version("handlegrid")
-    except metadata.PackageNotFoundError:  # a checkout that is not installed
-        return "unknown"

@@ -7,14 +7,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocol.codes import OpCode, ResponseCode, op_name, rc_name
+from protocol.runtime.metrics import DURATION_BUCKETS_S, SocketDrops, outcome_of
 from registry.outcomes import Created, Deleted, Rejected, Replaced, Result, Unchanged
 
 ROLE: Final = "registry"
 ANSWER_CACHE: Final = "answers"
-DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
-
-_REFERRALS: Final = frozenset({ResponseCode.SERVICE_REFERRAL, ResponseCode.PREFIX_REFERRAL})
-_FAULTS: Final = frozenset({ResponseCode.ERROR, ResponseCode.PROTOCOL_ERROR})
 
 
 class RegistryMetrics:
@@ -22,12 +19,6 @@ class RegistryMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.build_info = Gauge(
-            "handlegrid_build_info",
-            "Always 1; what runs is in the labels.",
-            ["version", "commit", "loop", "fast_path"],
-            registry=self.registry,
-        )
         self.requests = Counter(
             "handlegrid_requests_total",
             "Requests answered.",
@@ -96,7 +87,8 @@ class RegistryMetrics:
         """
         requests = self.requests.labels(ROLE, transport, op_name(op_code), rc_name(code))
         duration = self.duration.labels(ROLE, outcome_of(code, outcome))
-        lookups = self.cache_lookups.labels(ANSWER_CACHE, "memory", outcome) if cached else None
+        looked_up = cached and outcome in {"hit", "miss"}
+        lookups = self.cache_lookups.labels(ANSWER_CACHE, "memory", outcome) if looked_up else None
 
         def count(elapsed_s: float) -> None:
             requests.inc()
@@ -123,20 +115,13 @@ class RegistryMetrics:
         self.cache_entries.labels(ANSWER_CACHE, "memory").set_function(entries)
         self.cache_bytes.labels(ANSWER_CACHE, "memory").set_function(octets)
 
+    def watch_sockets(self, drops: Callable[[], int]) -> None:
+        """Ask how many datagrams the kernel dropped whenever metrics are collected."""
+        self.registry.register(SocketDrops(drops))
+
     def watch_disk(self, use: str, path: str) -> None:
         """Read the free octets of the file system that holds path whenever metrics are collected."""
         self.disk_free.labels(use).set_function(lambda: _free_octets(path))
-
-
-def outcome_of(code: int, transport_outcome: str) -> str:
-    """Return the label `outcome` of an answer: hit, miss, denied, referral, error or shed."""
-    if transport_outcome != "miss":
-        return transport_outcome
-    if code == ResponseCode.SUCCESS:
-        return "miss"
-    if code in _REFERRALS:
-        return "referral"
-    return "error" if code in _FAULTS else "denied"
 
 
 def result_name(operation: OpCode, result: Result) -> str:

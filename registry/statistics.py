@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final, Self
 
-from protocol.codes import OpCode, ResponseCode
+from protocol.codes import OpCode
 from protocol.errors import StoreUnavailable
-from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta, Outcome
+from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta, outcome_of_code
 from protocol.transport.base import Limit, TransportName
 from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
@@ -23,7 +23,6 @@ from registry.store import Connection, Store
 DAYS_REMEMBERED: Final = 2  # around midnight two days are counted at once
 _RESPONSE_IDS: Final = slice(20, 28)  # op code and response code of a message
 _COUNTERS_MAX: Final = 4_096  # known operations × codes × transports × outcomes; unknown ones share a name
-_FAILURES: Final = frozenset({ResponseCode.ERROR, ResponseCode.SERVER_TOO_BUSY, ResponseCode.PROTOCOL_ERROR})
 
 _ADD_DAY: Final = """
     INSERT INTO daily_statistics AS kept (day, resolutions, successes, denials, failures, registrations,
@@ -76,7 +75,7 @@ class DailyStatistics:
 
     def resolved(self, code: int, elapsed_s: float, host: str) -> None:
         """Count one resolution by its response code and the network of its client."""
-        self._counters.record(self._wall_clock(), _outcome(code), elapsed_s, source_network(host))
+        self._counters.record(self._wall_clock(), outcome_of_code(code), elapsed_s, source_network(host))
 
     def registered(self, count: int = 1) -> None:
         """Count identifiers that were created."""
@@ -188,10 +187,10 @@ class TrafficObserver:
         if op_code == OpCode.RESOLUTION:
             self._statistics.resolved(code, elapsed_s, host)
 
-    def answered_http(self, operation: OpCode, code: int, elapsed_s: float, host: str) -> None:
-        """Count an answer of the record API."""
+    def answered_http(self, operation: int, code: int, elapsed_s: float, host: str) -> None:
+        """Count an answer of the HTTP interface; operation: what it was about, 0 for what is none."""
         self._metrics.answer_counter("http", operation, code, "miss", cached=False)(elapsed_s)
-        if operation is OpCode.RESOLUTION:
+        if operation == OpCode.RESOLUTION:
             self._statistics.resolved(code, elapsed_s, host)
 
     def registered(self, via: str, operation: OpCode, result: Result) -> None:
@@ -207,12 +206,6 @@ class TrafficObserver:
     def undecodable(self, transport: TransportName) -> None:
         """Count octets that are no request."""
         self._metrics.undecodable(transport)
-
-
-def _outcome(code: int) -> Outcome:
-    if code == ResponseCode.SUCCESS:
-        return "success"
-    return "failed" if code in _FAILURES else "denied"
 
 
 def _row(delta: DayDelta) -> Iterable[object]:

@@ -38,6 +38,8 @@ HTML_TYPE: Final = "text/html;charset=utf-8"
 ALLOWED: Final = "GET, HEAD, OPTIONS"
 CODE: Final = web.ResponseKey("response_code", int)
 OUTCOME: Final = web.ResponseKey("outcome", str)
+OPERATION: Final = web.ResponseKey("operation", int)
+NO_OPERATION: Final = 0
 ANYBODY: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "Age, Cache-Status, ETag, Retry-After",
@@ -46,8 +48,8 @@ ANYBODY: Final = {
 """Records are public: scripts of any origin may read them."""
 ROBOTS: Final = "User-agent: *\nDisallow: /\n"
 
-AnswerObserver = Callable[[OpCode, int, str, float, str], None]
-"""Told of every answer: operation, response code, outcome, seconds, address of the client."""
+AnswerObserver = Callable[[int, int, str, float, str], None]
+"""Told of every answer: operation (0: none, a page of our own), response code, outcome, seconds, client's address."""
 
 log = structlog.get_logger(__name__)
 
@@ -96,8 +98,9 @@ class HttpApi:
         response = await self._answer(request)
         _finish(request, response)
         elapsed_s = time.monotonic() - started_s
-        code, outcome = response.get(CODE, int(ResponseCode.SUCCESS)), response.get(OUTCOME, "miss")
-        self._on_answer(OpCode.RESOLUTION, code, outcome, elapsed_s, peer_host(request))
+        operation, outcome = response.get(OPERATION, NO_OPERATION), response.get(OUTCOME, "miss")
+        code = response.get(CODE, int(ResponseCode.SUCCESS))
+        self._on_answer(operation, code, outcome, elapsed_s, peer_host(request))
         return response
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -120,7 +123,9 @@ class HttpApi:
         if path.startswith(HANDLES):
             return await self._named(request, target, path[len(HANDLES) :], wants_json=True)
         if path == SITE:
-            return _json(200, site_reply(self._site()), target, static_freshness(self._node))
+            response = _json(200, site_reply(self._site()), target, static_freshness(self._node))
+            response[OPERATION] = OpCode.GET_SITE_INFO
+            return response
         if path == API or path.startswith(API + b"/"):
             text = "There is nothing at this path; records are at /api/handles/<handle>."
             return _problem(404, ResponseCode.PROTOCOL_ERROR, text)
@@ -145,6 +150,13 @@ class HttpApi:
         )
 
     async def _named(
+        self, request: web.Request, target: Target, name: bytes, *, wants_json: bool
+    ) -> web.Response:
+        response = await self._resolve(request, target, name, wants_json=wants_json)
+        response[OPERATION] = OpCode.RESOLUTION
+        return response
+
+    async def _resolve(
         self, request: web.Request, target: Target, name: bytes, *, wants_json: bool
     ) -> web.Response:
         try:

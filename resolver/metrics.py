@@ -6,33 +6,23 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from protocol.codes import REFERRALS, ResponseCode, op_name, rc_name
+from protocol.codes import ResponseCode, op_name, rc_name
+from protocol.runtime.metrics import DURATION_BUCKETS_S, SocketDrops, outcome_of
 
 ROLE: Final = "resolver"
-DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
 LABELS_REMEMBERED: Final = (
     4_096  # transports by operations by response codes; finding a child costs a microsecond
 )
-_DENIED: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
-_SHED: Final = frozenset({ResponseCode.SERVER_TOO_BUSY, ResponseCode.SERVER_BACKUP})
 
 
 class Metrics:
     """The node's collectors, in a registry of their own, so that several nodes fit into one process."""
 
-    def __init__(self, *, version: str, loop: str) -> None:
-        """version: of the distribution; loop: the event loop's implementation."""
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._answers()
         self._caches()
         self._outside()
-        build = Gauge(
-            "handlegrid_build_info",
-            "Always 1; what runs is in the labels.",
-            ["version", "commit", "loop", "fast_path"],
-            registry=self.registry,
-        )
-        build.labels(version=version, commit="", loop=loop, fast_path="none").set(1)
         self.event_loop_lag = Gauge(
             "handlegrid_event_loop_lag_seconds",
             "How late the event loop woke a timer at the last probe.",
@@ -65,6 +55,7 @@ class Metrics:
         self._duration_of = lru_cache(LABELS_REMEMBERED)(
             lambda code, outcome: duration.labels(ROLE, outcome_of(code, outcome))
         )
+        self._answer_counter = lru_cache(LABELS_REMEMBERED)(self._make_answer_counter)
 
     def _caches(self) -> None:
         lookups = Counter(
@@ -102,6 +93,26 @@ class Metrics:
         self._request_counter(transport, op_code, code).inc()
         self._duration_of(code, outcome).observe(elapsed_s)
 
+    def count_message(self, transport: str, op_code: int, code: int, outcome: str, elapsed_s: float) -> None:
+        """Count the answer to a Handle message, which was looked up in the answer cache first."""
+        self._answer_counter(transport, op_code, code, outcome)(elapsed_s)
+
+    def _make_answer_counter(
+        self, transport: str, op_code: int, code: int, outcome: str
+    ) -> Callable[[float], None]:
+        requests = self._request_counter(transport, op_code, code)
+        duration = self._duration_of(code, outcome)
+        was_looked_up = outcome in {"hit", "miss"}
+        lookups = self._lookup_counter("answers", "memory", outcome == "hit") if was_looked_up else None
+
+        def count(elapsed_s: float) -> None:
+            requests.inc()
+            duration.observe(elapsed_s)
+            if lookups is not None:
+                lookups.inc()
+
+        return count
+
     def limit_reached(self, name: str) -> None:
         """A named limit refused work."""
         self._limits.labels(name).inc()
@@ -111,7 +122,7 @@ class Metrics:
         self._request_counter(transport, 0, int(ResponseCode.PROTOCOL_ERROR)).inc()
 
     def looked_up(self, cache: str, tier: str, *, hit: bool) -> None:
-        """Count one look-up: cache is values, denials or delegations; tier memory or redis."""
+        """Count one look-up: cache is values, denials, delegations or answers; tier memory or redis."""
         self._lookup_counter(cache, tier, hit).inc()
 
     def exchanged(self, level: str, result: str) -> None:
@@ -131,15 +142,6 @@ class Metrics:
         self._entries.labels(cache, "memory").set_function(entries)
         self._octets.labels(cache, "memory").set_function(octets)
 
-
-def outcome_of(code: int, outcome: str) -> str:
-    """The outcome label of an answer: hit, miss, stale, denied, referral, error or shed."""
-    if outcome == "shed" or code in _SHED:
-        return "shed"
-    if code in _DENIED:
-        return "denied"
-    if code in REFERRALS:
-        return "referral"
-    if code != ResponseCode.SUCCESS:
-        return "error"
-    return outcome if outcome in ("hit", "stale") else "miss"
+    def watch_sockets(self, drops: Callable[[], int]) -> None:
+        """Ask how many datagrams the kernel dropped whenever metrics are collected."""
+        self.registry.register(SocketDrops(drops))

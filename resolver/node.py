@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_network
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -18,6 +17,7 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Listeners, open_listeners
+from protocol.runtime.metrics import tell_build
 from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.exchanger import Exchanger
@@ -39,8 +39,6 @@ from resolver.recursor import Bounds, Recursor, system_clocks
 from resolver.settings import EVERYTHING, ResolverSettings
 from resolver.statistics import StatisticsStore
 from resolver.wire_server import WireServer
-
-DISTRIBUTION: Final = "handlegrid"
 
 Endpoint = tuple[str, int]
 
@@ -100,7 +98,8 @@ class RecursiveNode:
         _refuse_own_addresses(settings)
         self._stopping.clear()
         root = Root(settings.root_site_file)
-        metrics = Metrics(version=_version(), loop=_loop_name())
+        metrics = Metrics()
+        tell_build(metrics.registry)
         counters = DayCounters(sources_max=settings.statistics_sources_max)
         observer = Observer(metrics, counters)
         admin = await self._open_admin(metrics)
@@ -108,6 +107,7 @@ class RecursiveNode:
         cache = self._cache(metrics, observer)
         recursor = self._recursor(root, cache, observer)
         listeners = await self._listen(recursor, observer, self._answer_cache(metrics))
+        metrics.watch_sockets(lambda: listeners.udp_drops)
         self._own_task(measure_lag(metrics.event_loop_lag.set))
         self._addresses = _addresses(listeners, admin)
         self._site = self._own_site(self._addresses)
@@ -318,14 +318,3 @@ def _addresses(listeners: Listeners, admin: HttpListener | None) -> ResolverAddr
 
 def _port(endpoints: tuple[Endpoint, ...]) -> int:
     return endpoints[0][1] if endpoints else 0
-
-
-def _version() -> str:
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "source"
-
-
-def _loop_name() -> str:
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]

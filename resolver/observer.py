@@ -5,15 +5,14 @@ import time
 from functools import lru_cache
 from typing import Final
 
-from protocol.codes import OpCode, ResponseCode
-from protocol.runtime.day_counters import DayCounters, Outcome
+from protocol.codes import OpCode
+from protocol.runtime.day_counters import DayCounters, outcome_of_code
 from protocol.transport.source import source_network
 from resolver.metrics import Metrics
 
 NETWORKS_REMEMBERED: Final = 16_384  # names of source networks; working one out costs ten microseconds
 _CODES: Final = struct.Struct(">II")
 _CODES_OFFSET: Final = 20  # operation and response code begin the header
-_DENIED: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
 
 network_of = lru_cache(maxsize=NETWORKS_REMEMBERED)(source_network)
 
@@ -42,25 +41,18 @@ class Observer:
     ) -> None:
         """A response to a Handle message was sent; both are whole messages."""
         op_code, code = _codes(response_octets)
-        self._count(transport, op_code or _codes(request_octets)[0], code, outcome, elapsed_s, host)
+        op_code = op_code or _codes(request_octets)[0]
+        self._metrics.count_message(transport, op_code, code, outcome, elapsed_s)
+        self._count_in_day(op_code, code, elapsed_s, host)
 
-    def http_answered(self, op_code: OpCode, code: int, outcome: str, elapsed_s: float, host: str) -> None:
-        """A request of the HTTP interface was answered."""
-        self._count("http", op_code, code, outcome, elapsed_s, host)
+    def http_answered(self, op_code: int, code: int, outcome: str, elapsed_s: float, host: str) -> None:
+        """A request of the HTTP interface was answered; op_code: what it was about, 0 for a page of our own."""
+        self._metrics.count("http", op_code, code, outcome, elapsed_s)
+        self._count_in_day(op_code, code, elapsed_s, host)
 
-    def _count(  # noqa: PLR0917 - called for every answer, and keywords cost
-        self, transport: str, op_code: int, code: int, outcome: str, elapsed_s: float, host: str
-    ) -> None:
-        """One answer, in metrics and, when it is that of a resolution, in the day's counters."""
-        self._metrics.count(transport, op_code, code, outcome, elapsed_s)
+    def _count_in_day(self, op_code: int, code: int, elapsed_s: float, host: str) -> None:
         if op_code == OpCode.RESOLUTION:
-            self._counters.record(time.time(), _outcome(code), elapsed_s, network_of(host))
-
-
-def _outcome(code: int) -> Outcome:
-    if code == ResponseCode.SUCCESS:
-        return "success"
-    return "denied" if code in _DENIED else "failed"
+            self._counters.record(time.time(), outcome_of_code(code), elapsed_s, network_of(host))
 
 
 def _codes(message: bytes) -> tuple[int, int]:

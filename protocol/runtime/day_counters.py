@@ -9,12 +9,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from protocol.codes import ResponseCode
+
 SOURCES_MAX: Final = 10_000  # source networks counted by name per day and delta; the rest is counted together
 OTHER_SOURCES: Final = "other"
 _DAY_S: Final = 86_400
 _EPOCH: Final = dt.date(1970, 1, 1)
 
+_FAILURES: Final = frozenset(
+    {
+        ResponseCode.ERROR,
+        ResponseCode.SERVER_TOO_BUSY,
+        ResponseCode.PROTOCOL_ERROR,
+        ResponseCode.RECURSION_LIMIT,
+        ResponseCode.SERVER_BACKUP,
+    }
+)
+
 Outcome = Literal["success", "denied", "failed"]
+
+
+def outcome_of_code(code: int) -> Outcome:
+    """What a response code counts as: a success, a definite answer that is none, or a failure."""
+    if code == ResponseCode.SUCCESS:
+        return "success"
+    return "failed" if code in _FAILURES else "denied"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,11 +25,12 @@ from registry.rest.values import MAX_BODY_OCTETS
 
 HANDLES_PATH: Final = b"/api/handles"
 SITE_PATH: Final = b"/api/site"
+NO_OPERATION: Final = 0
 
 log = structlog.get_logger(__name__)
 
-AnswerObserver = Callable[[OpCode, int, float, str], None]
-"""Told of every answer: operation, response code, seconds, address of the client."""
+AnswerObserver = Callable[[int, int, float, str], None]
+"""Told of every answer: operation or 0 for what is none, response code, seconds, address of the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +125,22 @@ def _method_not_allowed(allowed: str) -> Problem:
     )
 
 
-def _operation(request: web.Request) -> OpCode:
-    """Return the operation that a method stands for when requests are counted."""
+def _operation(request: web.Request) -> int:
+    """Return the operation that a request stands for when requests are counted; 0 for a path that is none."""
+    path = request.raw_path.partition("?")[0].encode("utf-8", "surrogateescape")
+    if path == SITE_PATH:
+        return OpCode.GET_SITE_INFO
+    if not path.startswith(HANDLES_PATH + b"/"):
+        return NO_OPERATION
     match request.method:
         case "PUT":
             return OpCode.CREATE_HANDLE
         case "DELETE":
             return OpCode.DELETE_HANDLE
-        case _:
+        case "GET" | "HEAD":
             return OpCode.RESOLUTION
+        case _:
+            return NO_OPERATION
 
 
 def _internal_error(request: web.Request, error: Exception) -> Problem:
@@ -142,6 +150,6 @@ def _internal_error(request: web.Request, error: Exception) -> Problem:
 
 def _store_unavailable(request: web.Request) -> Problem:
     text = "The database of this server does not answer."
-    if _operation(request) is not OpCode.RESOLUTION:
+    if request.method in {"PUT", "DELETE"}:
         text += " The write may or may not have been made; read the handle before you repeat it."
     return Problem(ResponseCode.ERROR, text, headers={"Retry-After": "5"})

@@ -388,6 +388,8 @@ async def test_metrics_and_health_are_told_on_the_admin_listener_only(plant: Run
     await plant.put(PUMP, [URL, ADMIN])
     await ask_udp(plant.node.addresses.udp[0], resolution("88.1/pump-7"))
     await ask_udp(plant.node.addresses.udp[0], resolution("88.1/pump-7"))
+    await plant.get("/nothing-here")
+    await plant.get("/api/site")
 
     async with plant.session.get(plant.admin_base + "/metrics") as response:
         text = await response.text()
@@ -398,6 +400,10 @@ async def test_metrics_and_health_are_told_on_the_admin_listener_only(plant: Run
     assert 'handlegrid_registrations_total{result="created",via="rest"} 1.0' in text
     assert 'handlegrid_auth_total{result="success",scheme="basic"} 1.0' in text
     assert "handlegrid_db_up 1.0" in text
+    assert "handlegrid_udp_socket_drops_total 0.0" in text
+    assert 'op="other",rc="protocol_error",role="registry",transport="http"} 1.0' in text
+    assert 'op="get_site_info",rc="success",role="registry",transport="http"} 1.0' in text
+    assert 'op="resolution",rc="success",role="registry",transport="http"' not in text
     for path in ("/health/live", "/health/ready"):
         async with plant.session.get(plant.admin_base + path) as response:
             assert response.status == 200

@@ -16,7 +16,7 @@ NOON_S = 1_700_000_000.0
 def store_of(
     dsn: str, counters: DayCounters, *, node: str = "one", sources_max: int = 100
 ) -> StatisticsStore:
-    metrics = Metrics(version="test", loop="asyncio")
+    metrics = Metrics()
     return StatisticsStore(dsn, node=node, counters=counters, metrics=metrics, sources_max=sources_max)
 
 

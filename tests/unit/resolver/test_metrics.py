@@ -2,10 +2,8 @@
 
 import struct
 
-import pytest
-
 from protocol.runtime.day_counters import DayCounters
-from resolver.metrics import Metrics, outcome_of
+from resolver.metrics import Metrics
 from resolver.observer import Observer
 
 
@@ -13,27 +11,8 @@ def message(op_code: int, response_code: int) -> bytes:
     return bytes(20) + struct.pack(">II", op_code, response_code) + bytes(16)
 
 
-@pytest.mark.parametrize(
-    ("code", "told", "outcome"),
-    [
-        (1, "hit", "hit"),
-        (1, "miss", "miss"),
-        (1, "anything", "miss"),
-        (100, "hit", "denied"),
-        (200, "miss", "denied"),
-        (303, "miss", "referral"),
-        (3, "miss", "shed"),
-        (2, "shed", "shed"),
-        (2, "miss", "error"),
-        (4, "miss", "error"),
-    ],
-)
-def test_an_outcome_follows_from_the_response_code(code: int, told: str, outcome: str) -> None:
-    assert outcome_of(code, told) == outcome
-
-
 def test_an_answer_is_counted_in_metrics_and_in_the_day() -> None:
-    metrics, counters = Metrics(version="1", loop="asyncio"), DayCounters()
+    metrics, counters = Metrics(), DayCounters()
     observer = Observer(metrics, counters)
 
     observer.answered("udp", message(1, 0), message(1, 1), "hit", 0.001, "192.0.2.7")
@@ -50,3 +29,29 @@ def test_an_answer_is_counted_in_metrics_and_in_the_day() -> None:
     (day,) = counters.take_delta()
     assert (day.resolutions, day.successes, day.denials) == (2, 1, 1)
     assert day.sources == {"192.0.2.0/24": 2}
+
+
+def test_only_what_was_looked_up_in_the_answer_cache_counts_as_a_look_up() -> None:
+    metrics = Metrics()
+    observer = Observer(metrics, DayCounters())
+
+    observer.answered("udp", message(1, 0), message(1, 1), "hit", 0.001, "192.0.2.7")
+    observer.answered("tcp", message(1, 0), message(1, 100), "miss", 0.002, "192.0.2.8")
+    observer.answered("udp", message(1, 0), message(1, 2), "shed", 0.002, "192.0.2.8")
+    observer.http_answered(1, 1, "hit", 0.002, "192.0.2.8")
+
+    def lookups(result: str) -> float | None:
+        labels = {"cache": "answers", "tier": "memory", "result": result}
+        return metrics.registry.get_sample_value("handlegrid_cache_lookups_total", labels)
+
+    assert (lookups("hit"), lookups("miss")) == (1, 1)
+
+
+def test_a_page_of_our_own_is_no_resolution_of_the_day() -> None:
+    counters = DayCounters()
+    observer = Observer(Metrics(), counters)
+
+    observer.http_answered(0, 1, "miss", 0.002, "192.0.2.8")
+    observer.http_answered(2, 1, "miss", 0.002, "192.0.2.8")
+
+    assert counters.take_delta() == ()
