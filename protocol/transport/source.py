@@ -37,10 +37,11 @@ class Verdict(Enum):
 
 
 class _Bucket:
-    __slots__ = ("full_s", "over")
+    __slots__ = ("full_s", "over", "packets_full_s")
 
     def __init__(self, now_s: float) -> None:
         self.full_s = now_s
+        self.packets_full_s = now_s
         self.over = 0
 
 
@@ -96,6 +97,21 @@ class SourceCheck:
             return Verdict.ADMIT
         bucket.over += 1
         return Verdict.LIMITED_SILENT if bucket.over % ANSWER_EVERY else Verdict.LIMITED
+
+    def may_send(self, host: str, packets: int, now_s: float) -> bool:
+        """Takes tokens for the packets of a long answer to this host; False, and none taken, when none is left.
+
+        A request may be forged, and one of a hundred octets can ask for a quarter of a megabyte. These tokens are
+        apart from those of requests, at the same rate, so that such forgeries do not cost a network its requests.
+        """
+        bucket = (self._sources.get(host) or self._learn(host, now_s)).bucket
+        if bucket is None:
+            return True
+        full_s = max(bucket.packets_full_s, now_s)
+        if full_s - now_s > self._tolerance_s:
+            return False
+        bucket.packets_full_s = full_s + packets * self._token_s
+        return True
 
     def is_refused(self, host: str, now_s: float) -> bool:
         """Whether the access lists refuse this host; takes no token."""

@@ -164,7 +164,11 @@ class UdpListener(asyncio.DatagramProtocol):
         if len(octets) <= PACKET_OCTETS:
             self._transport.sendto(octets, addr)
             return
-        for packet in split(octets):
+        packets = split(octets)
+        if not self._source.may_send(addr[0], len(packets), time.monotonic()):
+            self._observer.limit_reached("source_rate")  # a real client asks again, or over TCP
+            return
+        for packet in packets:
             self._transport.sendto(packet, addr)
 
 

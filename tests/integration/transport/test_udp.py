@@ -124,6 +124,22 @@ async def test_over_its_rate_a_network_is_told_so_only_now_and_then() -> None:
     await listener.close()
 
 
+async def test_a_small_request_cannot_make_us_send_many_packets_again_and_again() -> None:
+    echo, watcher = Echo(data_octets=20_000), Watcher()
+    source = SourceCheck(rate_per_s=10, burst=10)
+    listener = await listen_udp("127.0.0.1", 0, echo, source=source, observer=watcher)
+    with Datagrams(listener.address) as client:
+        client.send(*(resolution(request_id=number).encode() for number in range(1, 6)))
+        first = await whole(client)
+        await watcher.until(lambda: len(watcher.limits) == 4)
+        with pytest.raises(BlockingIOError):
+            client.socket.recv(1)
+
+    assert first.header.response_code == ResponseCode.SUCCESS
+    assert watcher.limits == ["source_rate"] * 4
+    await listener.close()
+
+
 async def test_a_refused_network_hears_nothing() -> None:
     watcher = Watcher()
     source = SourceCheck(deny=["127.0.0.1/32"])

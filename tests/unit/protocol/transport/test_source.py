@@ -49,6 +49,16 @@ def test_over_the_limit_one_of_a_few_is_told() -> None:
     assert verdicts.count(Verdict.LIMITED_SILENT) == 10 * (ANSWER_EVERY - 1)
 
 
+def test_long_answers_draw_from_a_bucket_of_their_own() -> None:
+    check = SourceCheck(rate_per_s=10, burst=5, unlimited=["10.0.0.0/8"])
+    assert check.may_send("192.0.2.1", 100, 0)
+    assert not check.may_send("192.0.2.200", 1, 9.5)
+    assert check.may_send("192.0.2.200", 1, 10)
+    assert check.check("192.0.2.1", 0) is Verdict.ADMIT
+    assert all(check.may_send("10.0.0.1", 1_000, 0) for _ in range(10))
+    assert all(SourceCheck().may_send("192.0.2.1", 1_000, 0) for _ in range(10))
+
+
 def test_deny_wins_over_allow_and_unlimited_networks_have_no_bucket() -> None:
     check = SourceCheck(
         allow=["10.0.0.0/8", "2001:db8::/32"], deny=["10.6.0.0/16"], unlimited=["10.1.0.0/16"], rate_per_s=1
