@@ -1,6 +1,8 @@
 """From a JSON object to a site record."""
 
+import re
 from ipaddress import ip_address
+from typing import Final
 
 from protocol.errors import InvalidValue
 from protocol.jsonform.checks import U32_MAX, a_boolean, a_string, an_array, an_integer, an_object, utf8
@@ -16,12 +18,15 @@ from protocol.site import (
     Site,
 )
 
+U8_MAX: Final = 0xFF
+_VERSION: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})")
+
 
 def site_from_json(form: object) -> Site:
     """A site record from its JSON form. Raises InvalidValue."""
     members = an_object(form, "site")
-    major, dot, minor = a_string(members.get("protocolVersion", "2.11"), "protocolVersion").partition(".")
-    if not (dot and major.isdecimal() and minor.isdecimal() and int(major) < 256 and int(minor) < 256):
+    version = _VERSION.fullmatch(a_string(members.get("protocolVersion", "2.11"), "protocolVersion"))
+    if version is None or int(version[1]) > U8_MAX or int(version[2]) > U8_MAX:
         raise InvalidValue("protocolVersion: two numbers with a dot, such as 2.11")
     attributes = [
         an_object(item, "attributes")
@@ -30,8 +35,8 @@ def site_from_json(form: object) -> Site:
     servers = an_array(members.get("servers", []), "servers", MAX_SERVERS)
     return Site(
         format_version=an_integer(members.get("version", 1), "version", 0xFFFF),
-        protocol_major=int(major),
-        protocol_minor=int(minor),
+        protocol_major=int(version[1]),
+        protocol_minor=int(version[2]),
         serial=an_integer(members.get("serialNumber", 1), "serialNumber", 0xFFFF),
         primary=a_boolean(members.get("primarySite", False), "primarySite"),
         multi_primary=a_boolean(members.get("multiPrimary", False), "multiPrimary"),

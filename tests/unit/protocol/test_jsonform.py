@@ -172,6 +172,8 @@ GOOD: dict[str, Any] = {"index": 1, "type": "URL", "data": "x"}
         ({"data": {"format": "key", "value": {"kty": "EC"}}}, "kty"),
         ({"data": {"format": "key", "value": {"kty": "RSA", "e": "AQAB"}}}, "n"),
         ({"data": {"format": "site", "value": {"servers": [{"address": "nowhere"}]}}}, "address"),
+        ({"data": {"format": "site", "value": {"protocolVersion": "9" * 5_000 + ".1"}}}, "protocolVersion"),
+        ({"data": {"format": "site", "value": {"protocolVersion": "2." + "0" * 5_000}}}, "protocolVersion"),
         ({"ttl": -1}, "ttl"),
         ({"ttl": 2**32}, "ttl"),
         ({"ttl": "soon"}, "ttl"),
