@@ -90,7 +90,7 @@ class HttpApi:
 
     def add_routes(self, app: web.Application) -> None:
         """Take every request of the application."""
-        app.router.add_route("*", "/{path:.*}", self.answer)
+        app.router.add_route("*", r"/{path:[\s\S]*}", self.answer)  # names hold line ends too
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer any request; raises nothing but cancellation."""

@@ -243,6 +243,15 @@ async def test_what_cannot_be_read_is_400_with_a_json_body(browser: Browser, pat
     assert (await response.json())["responseCode"] == 4
 
 
+@pytest.mark.parametrize("path", ["/api/handles/88.100.1/two%0Alines", "/88.100.1/two%0Alines"])
+async def test_a_name_with_a_line_end_is_a_name(hierarchy: Hierarchy, browser: Browser, path: str) -> None:
+    hierarchy.enterprise.hold("88.100.1/two\nlines", value(1, "DESC", "both"))
+
+    form = await browser.record(path)
+
+    assert (form["responseCode"], form["handle"]) == (1, "88.100.1/two\nlines")
+
+
 async def test_an_empty_handle_is_invalid(browser: Browser) -> None:
     assert (await (await browser.get("/api/handles/")).json())["responseCode"] == 102
 
