@@ -18,6 +18,7 @@ from protocol.handle import Handle
 from protocol.jsonform import printable, record_to_json, site_reply
 from protocol.site import Site
 from protocol.transport.http import peer_host
+from protocol.transport.http_answers import READING, for_any_origin, preflight
 from protocol.transport.http_target import BadTarget, Target, parse_target
 from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry
@@ -35,14 +36,12 @@ API: Final = b"/api"
 RETRY_AFTER_S: Final = "2"
 JSON_TYPE: Final = "application/json;charset=utf-8"
 HTML_TYPE: Final = "text/html;charset=utf-8"
-ALLOWED: Final = "GET, HEAD, OPTIONS"
 CODE: Final = web.ResponseKey("response_code", int)
 OUTCOME: Final = web.ResponseKey("outcome", str)
 OPERATION: Final = web.ResponseKey("operation", int)
 NO_OPERATION: Final = 0
 ANYBODY: Final = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Age, Cache-Status, ETag, Retry-After",
+    **for_any_origin(["Age", "Cache-Status", "ETag"]),
     "X-Content-Type-Options": "nosniff",
 }
 """Records are public: scripts of any origin may read them."""
@@ -105,10 +104,10 @@ class HttpApi:
 
     async def _answer(self, request: web.Request) -> web.Response:
         if request.method == "OPTIONS":
-            return _preflight()
+            return preflight()
         if request.method not in ("GET", "HEAD"):
             return _problem(
-                405, ResponseCode.OPERATION_NOT_SUPPORTED, f"Allowed here: {ALLOWED}.", Allow=ALLOWED
+                405, ResponseCode.OPERATION_NOT_SUPPORTED, f"Allowed here: {READING}.", Allow=READING
             )
         try:
             return await self._route(request, parse_target(request.raw_path))
@@ -285,16 +284,6 @@ def _json(status: int, form: dict[str, Any], target: Target, headers: Mapping[st
 def _problem(status: int, code: ResponseCode, message: str, **headers: str) -> web.Response:
     form = record_to_json(code, message=message)
     return _json(status, form, Target(path=b""), {"Cache-Control": "no-store", **headers})
-
-
-def _preflight() -> web.Response:
-    headers = {
-        "Allow": ALLOWED,
-        "Access-Control-Allow-Methods": ALLOWED,
-        "Access-Control-Allow-Headers": "Accept, Content-Type, X-Requested-With",
-        "Access-Control-Max-Age": "86400",
-    }
-    return web.Response(status=204, headers=ANYBODY | headers)
 
 
 def _finish(request: web.Request, response: web.Response) -> None:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from protocol.transport.base import DRAIN_S, SILENT, TransportObserver
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX, ConnectionCount
+from protocol.transport.http_answers import SERVER, refusal
 from protocol.transport.sockets import bound_address, open_tcp, peer_address
 from protocol.transport.source import SourceCheck, Verdict
 
@@ -66,6 +68,22 @@ class _RequestHandler(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._ended()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """aiohttp's own refusals, above all of what is no HTTP, in our form and without an echo."""
+        super().handle_error(request, status, exc, message)  # it ends a connection whose answer has begun
+        text = (
+            "internal error"
+            if status == HTTPStatus.INTERNAL_SERVER_ERROR
+            else "this is no HTTP request that is served here"
+        )
+        return refusal(status, text, close=True)
 
 
 class HttpListener:
@@ -259,12 +277,15 @@ def _guard(source: SourceCheck, observer: TransportObserver) -> Any:
         verdict = source.check(host, now_s)
         if verdict is Verdict.REFUSED:
             observer.limit_reached("source_refused")
-            return _closing(403, "your network may not ask here")
+            return refusal(403, "your network may not ask here", close=True)
         if verdict is not Verdict.ADMIT:
             observer.limit_reached("source_rate")
             wait_s = math.ceil(source.retry_after_s(host, now_s))
-            return _closing(429, "too many requests from your network", retry_after_s=max(1, wait_s))
-        return await _handle(request, handler, observer)
+            text = "too many requests from your network"
+            return refusal(429, text, retry_after_s=max(1, wait_s), close=True)
+        response = await _handle(request, handler, observer)
+        response.headers["Server"] = SERVER
+        return response
 
     return guard
 
@@ -273,16 +294,18 @@ async def _handle(request: web.Request, handler: Handler, observer: TransportObs
     try:
         async with asyncio.timeout(REQUEST_S):
             return await handler(request)
-    except (web.HTTPException, ConnectionError):
+    except ConnectionError:
         raise
+    except web.HTTPException as error:
+        return _as_refusal(error)
     except TimeoutError:
         observer.limit_reached("request_wait")
         if request.content.is_eof():
-            return _closing(503, "no answer in time", retry_after_s=1)
-        return _closing(408, "the request did not come in time")
+            return refusal(503, "no answer in time", retry_after_s=1, close=True)
+        return refusal(408, "the request did not come in time", close=True)
     except Exception:
         log.exception("http_handler_failed", method=request.method, route=_route(request))
-        return _closing(500, "internal error")
+        return refusal(500, "internal error", close=True)
 
 
 def _route(request: web.Request) -> str:
@@ -291,12 +314,13 @@ def _route(request: web.Request) -> str:
     return "" if resource is None else resource.canonical
 
 
-def _closing(status: int, text: str, *, retry_after_s: int | None = None) -> web.Response:
-    """A short answer after which the connection is closed."""
-    response = web.Response(status=status, text=f"{text}\n", headers={"Cache-Control": "no-store"})
-    if retry_after_s is not None:
-        response.headers["Retry-After"] = str(retry_after_s)
-    response.force_close()
+def _as_refusal(error: web.HTTPException) -> web.Response:
+    """What the router refuses, such as a path without a handler."""
+    response = refusal(
+        error.status, error.reason.lower(), close=error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    )
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
     return response
 
 

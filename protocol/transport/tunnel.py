@@ -25,6 +25,7 @@ from protocol.transport.base import (
     respond,
 )
 from protocol.transport.http import Handler, peer_host
+from protocol.transport.http_answers import refusal
 from protocol.wire import MAX_MESSAGE_OCTETS
 
 MESSAGE_TYPE: Final = "application/x-hdl-message"
@@ -67,7 +68,7 @@ async def _serve(
         outcome = "miss"
         answer = await respond(responder, octets, Peer(host=host, port=0, transport="http"))
         if answer is None:
-            raise web.HTTPServiceUnavailable(headers=_HEADERS)
+            return refusal(503, "no answer", retry_after_s=1)
         remember(cache, octets, answer)
         response_octets = answer.octets
     elapsed_s = time.monotonic() - started_s

@@ -18,6 +18,7 @@ from protocol.jsonform import site_reply
 from protocol.runtime.logs import request_scope
 from protocol.site import Site
 from protocol.transport.http import peer_host
+from protocol.transport.http_answers import for_any_origin, preflight
 from protocol.transport.http_target import Target, parse_target
 from registry.rest.handles import HandleRequest, HandlesApi
 from registry.rest.problem import CODE_KEY, Problem, json_response
@@ -52,12 +53,18 @@ class RestApi:
         started_s = time.monotonic()
         with request_scope():
             response = await self._answer(request)
+        if request.method in {"GET", "HEAD"}:
+            response.headers.update(for_any_origin())
         self.on_answer(
             _operation(request), response[CODE_KEY], time.monotonic() - started_s, peer_host(request)
         )
         return response
 
     async def _answer(self, request: web.Request) -> web.Response:
+        if request.method == "OPTIONS":
+            response = preflight()
+            response[CODE_KEY] = int(ResponseCode.SUCCESS)
+            return response
         pretty = False
         try:
             target = parse_target(request.raw_path)

@@ -253,7 +253,7 @@ ODD_REQUESTS: Final = (
     ("GET", "/api/none", 404, 4),
     ("GET", "/88.1/pump-7", 404, 4),
     ("POST", "/anything", 404, 4),
-    ("OPTIONS", "/api/handlesx", 404, 4),
+    ("PATCH", "/api/handlesx", 404, 4),
     ("GET", "/api/handles", 400, 102),
     ("GET", "/api/handles/", 400, 102),
     ("GET", "/api/handles?prefix=88.1", 501, 5),
@@ -408,6 +408,21 @@ async def test_metrics_and_health_are_told_on_the_admin_listener_only(plant: Run
         async with plant.session.get(plant.admin_base + path) as response:
             assert response.status == 200
         assert (await plant.get(path)).status == 404
+
+
+async def test_scripts_of_any_origin_may_read_and_not_write(plant: RunningRegistry) -> None:
+    for path in (PUMP, "/api/site", "/nowhere"):
+        answer = await plant.get(path)
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert "Content-Length" in answer.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in (await plant.put(PUMP, [URL, ADMIN])).headers
+
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "PUT"}
+    async with plant.session.options(plant.base + PUMP, headers=asked) as preflight:
+        assert preflight.status == 204
+        assert preflight.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+        assert "authorization" not in preflight.headers["Access-Control-Allow-Headers"].lower()
 
 
 async def test_https_and_http_share_a_port(

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import ipaddress
+import json
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -223,15 +224,55 @@ async def test_over_the_rate_429_tells_when_to_come_back_and_refused_networks_ge
     async with session.get(url(limited.address, "/about")) as second:
         assert second.status == 429
         assert 1 <= int(second.headers["Retry-After"]) <= 10
+        assert (await second.json())["responseCode"] == ResponseCode.SERVER_TOO_BUSY
     refusing = await listen_http(
         application(), "127.0.0.1", 0, source=SourceCheck(allow=["10.0.0.0/8"]), observer=watcher
     )
     async with session.get(url(refusing.address, "/about")) as third:
         assert third.status == 403
+        assert (await third.json())["responseCode"] == ResponseCode.ACCESS_DENIED
 
     assert watcher.limits == ["source_rate", "source_refused"]
     await limited.close()
     await refusing.close()
+
+
+async def test_every_answer_names_the_product_and_none_what_it_is_made_of(
+    session: aiohttp.ClientSession,
+) -> None:
+    listener = await listen_http(application(), "127.0.0.1", 0, source=anyone())
+    for path, status in (("/about", 200), ("/fail", 500), ("/nowhere", 404), ("/" + "x" * 9_000, 400)):
+        async with session.get(url(listener.address, path)) as answer:
+            assert answer.status == status
+            assert answer.headers["Server"] == "handlegrid"
+    await listener.close()
+
+
+@pytest.mark.parametrize("octets", [b"\x00\r\n\r\n", b"GET / HTTP/1.1\r\nBad <Header>: y\r\n\r\n"])
+async def test_what_is_no_http_is_refused_as_json_without_an_echo(octets: bytes) -> None:
+    listener = await listen_http(application(), "127.0.0.1", 0, source=anyone())
+    reader, writer = await asyncio.open_connection(*listener.address)
+    writer.write(octets)
+    async with asyncio.timeout(WAIT_S):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+
+    assert b" 400 " in head.splitlines()[0]
+    assert b"aiohttp" not in head
+    assert json.loads(body)["responseCode"] == ResponseCode.PROTOCOL_ERROR
+    assert b"Header" not in body
+    await listener.close()
+
+
+async def test_what_the_router_refuses_is_json_too(session: aiohttp.ClientSession) -> None:
+    listener = await listen_http(application(), "127.0.0.1", 0, source=anyone())
+    async with session.get(url(listener.address, "/nowhere")) as unknown:
+        assert (unknown.status, await unknown.json()) == (404, {"responseCode": 4, "message": "not found"})
+    async with session.delete(url(listener.address, "/about")) as wrong:
+        assert wrong.status == 405
+        assert "GET" in wrong.headers["Allow"]
+        assert (await wrong.json())["responseCode"] == ResponseCode.OPERATION_NOT_SUPPORTED
+    await listener.close()
 
 
 async def test_connections_of_one_network_are_bounded() -> None:
@@ -254,7 +295,7 @@ async def test_a_bug_in_a_handler_is_answered_without_detail(session: aiohttp.Cl
     listener = await listen_http(application(), "127.0.0.1", 0, source=anyone())
     async with session.get(url(listener.address, "/fail")) as answer:
         assert answer.status == 500
-        assert "hunter2" not in await answer.text()
+        assert await answer.json() == {"responseCode": ResponseCode.ERROR, "message": "internal error"}
     await listener.close()
 
 

@@ -1,0 +1,70 @@
+"""Answers that every HTTP interface gives alike: refusals as JSON, and who may read from a script."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from protocol.codes import ResponseCode
+from protocol.jsonform import record_to_json
+
+SERVER: Final = "handlegrid"  # no version: whoever looks for a weak one shall not be told
+READING: Final = "GET, HEAD, OPTIONS"
+_EXPOSED: Final = ("Content-Length", "Retry-After")
+_PREFLIGHT_LIFE_S: Final = 86_400  # browsers keep it for two hours at most
+
+_CODES: Final = {
+    403: ResponseCode.ACCESS_DENIED,
+    405: ResponseCode.OPERATION_NOT_SUPPORTED,
+    429: ResponseCode.SERVER_TOO_BUSY,
+    500: ResponseCode.ERROR,
+    503: ResponseCode.ERROR,
+}
+
+
+def for_any_origin(exposed: Sequence[str] = ()) -> dict[str, str]:
+    """Headers that let scripts of any origin read an answer, without credentials. Source: PROTOCOL.md §8.2.
+
+    exposed: names of further headers that scripts may read.
+    """
+    return {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": ", ".join(sorted({*_EXPOSED, *exposed})),
+    }
+
+
+def preflight() -> web.Response:
+    """The answer to a browser that asks what scripts may do here: read, and send no credentials."""
+    headers = {
+        **for_any_origin(),
+        "Allow": READING,
+        "Access-Control-Allow-Methods": READING,
+        "Access-Control-Allow-Headers": "Accept, Content-Type, X-Requested-With",
+        "Access-Control-Max-Age": str(_PREFLIGHT_LIFE_S),
+    }
+    return web.Response(status=204, headers=headers)
+
+
+def refusal(status: int, text: str, *, retry_after_s: int | None = None, close: bool = False) -> web.Response:
+    """What the front end itself answers, in the form of the record API.
+
+    text: for the person who reads it; it never repeats what came. close: end the connection afterwards.
+    """
+    code = _CODES.get(status, ResponseCode.PROTOCOL_ERROR)
+    response = web.Response(
+        status=status,
+        body=msgspec.json.encode(record_to_json(code, message=text)),
+        headers={
+            **for_any_origin(),
+            "Content-Type": "application/json;charset=utf-8",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Server": SERVER,
+        },
+    )
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    if close:
+        response.force_close()
+    return response
