@@ -57,9 +57,7 @@ def prepare(*, dev: bool) -> None:
 
 def _digest() -> str:
     """What the environment depends on, in one word."""
-    digest = hashlib.sha256(
-        str(ROOT).encode()
-    )  # a moved checkout leaves an environment that points elsewhere
+    digest = hashlib.sha256(str(ROOT).encode())  # a moved checkout has a stale environment
     for name in INPUTS:
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()

@@ -52,10 +52,8 @@ class Generations:
 
     def bump(self, handle_keys: Iterable[bytes], prefix_keys: Iterable[bytes] = ()) -> None:
         """Marks handles and prefixes as changed; call after the commit and before the answer to the writer."""
-        slots, fresh = (
-            self._slots,
-            secrets.randbits(64),
-        )  # one number for all: an import marks ten thousand at once
+        slots = self._slots
+        fresh = secrets.randbits(64)  # one number for all: an import marks ten thousand at once
         for key in handle_keys:
             slots[_handle_slot(key)] = fresh
         for key in prefix_keys:

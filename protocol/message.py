@@ -17,9 +17,7 @@ from protocol.wire import MAX_MESSAGE_OCTETS, Reader
 
 ENVELOPE_OCTETS: Final = 20
 HEADER_OCTETS: Final = 24
-ANSWER_LIFE_S: Final = (
-    43_200  # 12 hours; clients refuse an answer whose expiration is past (PROTOCOL.md §3.2)
-)
+ANSWER_LIFE_S: Final = 43_200  # 12 hours; clients refuse an answer past its expiration (PROTOCOL.md §3.2)
 UNKNOWN_SERIAL: Final = 0xFFFF
 UNKNOWN_REQUEST_ID: Final = 0xFFFF_FFFF
 NO_CREDENTIAL: Final = bytes(4)

@@ -34,9 +34,7 @@ def check_secret(claimed: Identity, record: Values | None, secret: bytes) -> Ide
     A claimed index 0 stands for any HS_SECKEY value of the handle. An empty secret and a publicly readable one
     never match.
     """
-    offered = hashlib.sha256(
-        secret
-    ).digest()  # equal lengths, so that the comparison tells nothing of the length
+    offered = hashlib.sha256(secret).digest()  # the comparison of equal lengths tells nothing of the length
     matched: int | None = None
     for index, stored in _secrets_of(claimed, record):
         if hmac.compare_digest(hashlib.sha256(stored).digest(), offered) and stored and matched is None:

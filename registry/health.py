@@ -14,9 +14,7 @@ from protocol.runtime.lifecycle import repeat
 from registry.store import Store
 
 PROBE_PERIOD_S: Final = 2.0
-PROBE_TIME_MAX_S: Final = (
-    1.5  # a healthy database answers in a millisecond; readiness probes wait two seconds
-)
+PROBE_TIME_MAX_S: Final = 1.5  # a healthy database takes a millisecond; readiness probes wait two seconds
 
 log = structlog.get_logger(__name__)
 

@@ -42,9 +42,7 @@ class Prefixes:
         if self._generation == self._generations.prefix_table:
             return self._table
         async with self._reading:
-            generation = (
-                self._generations.prefix_table
-            )  # before the read: what changes meanwhile is read again
+            generation = self._generations.prefix_table  # before the read, lest a change is missed
             if self._generation != generation:
                 rows = {row.key: row for row in await self._store.prefixes()}
                 homed = frozenset(key for key, row in rows.items() if row.homed)

@@ -20,9 +20,7 @@ from protocol.transport.base import Answer, Peer
 from registry.operations import Operations
 from registry.outcomes import Denied, Found, Referred
 
-ANSWER_TIME_MAX_S: Final = (
-    5.0  # deployed clients retry three times within three seconds and then go elsewhere
-)
+ANSWER_TIME_MAX_S: Final = 5.0  # deployed clients retry three times in three seconds, then go elsewhere
 CACHE_TIME_MAX_S: Final = 30.0
 """Generations end a cached answer at once when this host writes; this bound counts when another host does."""
 

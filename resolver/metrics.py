@@ -10,9 +10,7 @@ from protocol.codes import ResponseCode, op_name, rc_name
 from protocol.runtime.metrics import DURATION_BUCKETS_S, SocketDrops, outcome_of
 
 ROLE: Final = "resolver"
-LABELS_REMEMBERED: Final = (
-    4_096  # transports by operations by response codes; finding a child costs a microsecond
-)
+LABELS_REMEMBERED: Final = 4_096  # transports by operations by codes; finding a child takes a microsecond
 
 
 class Metrics:

@@ -17,9 +17,7 @@ from resolver.metrics import Metrics
 
 TIMEOUT_S: Final = 5.0  # for connecting and for one write; counts are given back when it takes longer
 SCHEMA_LOCK: Final = 7_365_201_844  # several nodes may share the database and create the tables at once
-DAYS_KNOWN_MAX: Final = (
-    3  # days whose source networks are remembered: yesterday's rest, today, a clock that jumps
-)
+DAYS_KNOWN_MAX: Final = 3  # days whose networks are remembered: yesterday's rest, today, a clock that jumps
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS resolver_daily_statistics (

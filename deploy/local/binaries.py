@@ -17,9 +17,7 @@ from typing import Final
 
 from deploy.local.processes import LocalError
 
-SYSTEM_POSTGRES: Final = Path(
-    "/usr/lib/postgresql"
-)  # Debian and its descendants; below it one directory a version
+SYSTEM_POSTGRES: Final = Path("/usr/lib/postgresql")  # Debian and its kin; one directory a version
 ENTER_AND_READ: Final = stat.S_IROTH | stat.S_IXOTH
 
 

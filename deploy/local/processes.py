@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
-MAX_SOCKET_PATH_OCTETS: Final = (
-    100  # sun_path holds 107 and a file name must still fit, with a zero at the end
-)
+MAX_SOCKET_PATH_OCTETS: Final = 100  # sun_path holds 107, and a file name with a zero must still fit
 MAX_LOG_OCTETS: Final = 16 * 1024 * 1024  # a larger log is put aside when its process starts again
 POLL_S: Final = 0.05
 

@@ -25,9 +25,7 @@ from deploy.local.deployment import OVERRIDES
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import LocalError, ProcessIdentity, exclusive
 
-POSTGRES_SETTINGS: Final = {
-    "max_connections": "200"
-}  # four nodes, an import and a statistics writer, with room
+POSTGRES_SETTINGS: Final = {"max_connections": "200"}  # four nodes, an import, statistics, and room
 REMEMBER_S: Final = 0.2
 LOCK_WAIT_S: Final = 3.0  # who only looks whether we run holds the lock for a moment
 

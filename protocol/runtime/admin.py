@@ -13,9 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from protocol.transport.http import HttpListener, listen_http
 from protocol.transport.source import SourceCheck
 
-PROBE_S: Final = (
-    2.0  # a check that takes longer has failed; probes of orchestrators give up after a few seconds
-)
+PROBE_S: Final = 2.0  # a check that takes longer has failed; orchestrators give up after a few seconds
 
 log = structlog.get_logger(__name__)
 

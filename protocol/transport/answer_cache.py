@@ -20,9 +20,7 @@ from protocol.message import ANSWER_LIFE_S, ENVELOPE_OCTETS, HEADER_OCTETS
 OCTETS_MAX: Final = 64 * 1_048_576
 ENTRIES_MAX: Final = 262_144  # an entry costs about 700 octets beside its content
 ENTRY_OCTETS_MAX: Final = 65_536  # a larger answer is rare, and cheap beside its transfer
-_ENTRY_OVERHEAD_OCTETS: Final = (
-    500  # measured with sys.getsizeof: dictionary slot, entry and five byte strings
-)
+_ENTRY_OVERHEAD_OCTETS: Final = 500  # by sys.getsizeof: dictionary slot, entry and five byte strings
 _BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 _RECURSION: Final = 34
 _NO_SESSION: Final = bytes(4)

@@ -6,9 +6,7 @@ from protocol.transport.base import Limit
 from protocol.transport.source import source_network
 
 CONNECTIONS_MAX: Final = 8_192  # below common limits of open files, with room for databases and datagrams
-CONNECTIONS_PER_SOURCE_MAX: Final = (
-    100  # a plant behind one address translator; deployed servers stop at 200 in all
-)
+CONNECTIONS_PER_SOURCE_MAX: Final = 100  # a plant behind one translator; deployed servers stop at 200 in all
 
 
 class ConnectionCount:

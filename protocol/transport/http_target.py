@@ -12,9 +12,7 @@ from typing import Final
 from protocol.errors import WireError
 from protocol.value import MAX_INDEX, MAX_TYPE_OCTETS
 
-MAX_TARGET_OCTETS: Final = (
-    16_384  # a name of 2048 octets, all percent-encoded, and as much again of parameters
-)
+MAX_TARGET_OCTETS: Final = 16_384  # a name of 2048 octets, all percent-encoded, and as much of parameters
 MAX_PARAMETERS: Final = 256  # real clients send fewer than ten; a record has at most 2048 values
 
 _ESCAPES: Final = re.compile(rb"%([0-9A-Fa-f]{2})")

@@ -11,12 +11,8 @@ from functools import lru_cache
 from typing import Final
 
 ENTRIES_MAX: Final = 65_536  # sources and networks remembered; about 20 MB when full of forged addresses
-ANSWER_EVERY: Final = (
-    4  # over the limit, every fourth datagram is told RC 2; the rest would only amplify a flood
-)
-_PROBES_MAX: Final = (
-    8  # busy buckets passed over when room is made, so that forged sources cannot reset a busy one
-)
+ANSWER_EVERY: Final = 4  # datagrams over the limit for each that is told RC 2: more would amplify a flood
+_PROBES_MAX: Final = 8  # busy buckets passed over to make room: forged sources cannot reset a busy one
 _ROUNDING: Final = 0.001  # of a token: sums of floats must not cost a whole one
 _IPV4_PREFIX: Final = 24
 _IPV6_PREFIX: Final = 56

@@ -16,15 +16,11 @@ from protocol.transport.sockets import peer_address
 from protocol.transport.source import SourceCheck, Verdict
 from protocol.wire import MAX_MESSAGE_OCTETS
 
-IDLE_S: Final = (
-    30.0  # to begin a request, and again to complete it: what a slow client can hold a connection for
-)
+IDLE_S: Final = 30.0  # to begin a request, and again to complete it: what a slow client can hold
 LINGER_S: Final = 2.0  # for the client to close its half after we closed ours
 BUFFERED_OCTETS_MAX: Final = 64 * 1_048_576  # incomplete requests of all connections together
 _REQUESTS_PER_TURN: Final = 16  # answered from the cache in one go; then other clients have their turn
-_PAUSE_OCTETS: Final = (
-    ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS
-)  # one whole request; no more is read until it is served
+_PAUSE_OCTETS: Final = ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS  # no more is read until one request is served
 _BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 
 

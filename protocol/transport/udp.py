@@ -31,9 +31,7 @@ from protocol.transport.base import (
 from protocol.transport.sockets import bound_address, inode_of, open_udp, peer_address, udp_drops
 from protocol.transport.source import SourceCheck, Verdict
 
-MISSES_MAX: Final = (
-    4_096  # requests worked on at once, some 20 kB each; more would only wait behind the database
-)
+MISSES_MAX: Final = 4_096  # requests worked on at once, some 20 kB each; more would wait for the database
 SEND_BUFFER_OCTETS: Final = 1_048_576  # answers that the kernel did not take; beyond, they are dropped
 
 log = structlog.get_logger(__name__)

@@ -12,9 +12,7 @@ RSA: Final = b"RSA_PUB_KEY"
 DSA: Final = b"DSA_PUB_KEY"
 DH: Final = b"DH_PUB_KEY"
 _NUMBERS: Final = {RSA: 2, DSA: 4, DH: 3}
-_RSA_TAIL: Final = bytes(
-    4
-)  # deployed encoders allocate one length too many; write it, accept blobs without it
+_RSA_TAIL: Final = bytes(4)  # deployed encoders allocate one length too many; written, not asked for
 MAX_NUMBER_OCTETS: Final = 2_049  # 16384 bits and a sign octet
 
 

@@ -3,9 +3,7 @@
 import codecs
 from typing import Final
 
-LINE_OCTETS_MAX: Final = (
-    1_048_576  # four of the largest messages: room for any record, escapes and base64 included
-)
+LINE_OCTETS_MAX: Final = 1_048_576  # four of the largest messages: any record, its escapes and base64
 EXCERPT_OCTETS: Final = 200  # what is kept of a longer line, enough to find it in an editor
 
 

@@ -26,9 +26,7 @@ ROW_LINES_MAX: Final = 1_000  # lines of one quoted cell: a long text, not the r
 COUNT_OF_DATA: Final = 4  # octets of the length before a value's data
 _NO_REFERENCES: Final = bytes(4)
 
-csv.field_size_limit(
-    ROW_OCTETS_MAX
-)  # its own limit is below the largest value; the row's limit holds for cells too
+csv.field_size_limit(ROW_OCTETS_MAX)  # its own limit is below the largest value
 
 Source = list[str] | bytes
 """What a row was read from: the cells of a CSV row, or the octets of a line that has no cells."""

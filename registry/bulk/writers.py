@@ -10,9 +10,7 @@ from typing import Final
 
 from registry.bulk.rows import Row
 
-WRITERS_MAX: Final = (
-    2  # while one transaction waits for the disk, the other is encoded; a third one gains nothing
-)
+WRITERS_MAX: Final = 2  # one transaction waits for the disk, the other is encoded; a third gains nothing
 
 Write = Callable[[Sequence[Row], int], Awaitable[None]]
 """Writes a batch; the number says how many octets of the file are read."""

@@ -16,9 +16,7 @@ from protocol.handle import Handle
 from protocol.transport.http_target import BadTarget, percent_decode
 from protocol.value import MAX_INDEX
 
-MAX_CREDENTIAL_OCTETS: Final = (
-    16_384  # a name of 2048 octets, all percent-encoded, a secret, and base64 around it
-)
+MAX_CREDENTIAL_OCTETS: Final = 16_384  # a name of 2048 octets, percent-encoded, a secret, and base64 of both
 
 PlainHttpRule = Literal["refuse", "loopback"]
 

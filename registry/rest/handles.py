@@ -99,9 +99,7 @@ class HandlesApi:
         (result,) = await self.operations.create(
             [Creation(handle, encoded)], by=by, replace=overwrite, inherit_admin=True
         )
-        if (
-            isinstance(result, Unchanged) and not overwrite
-        ):  # it exists alike, and existing is what was excluded
+        if isinstance(result, Unchanged) and not overwrite:  # that it exists is what was excluded
             result = Rejected(handle, ResponseCode.HANDLE_ALREADY_EXISTS, "")
         return self._written(request, OpCode.CREATE_HANDLE, result)
 

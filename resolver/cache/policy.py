@@ -11,9 +11,7 @@ from protocol.codes import ResponseCode
 from protocol.handle import Handle
 from protocol.value import MAX_TTL_S, ValueList
 
-ENTRY_OVERHEAD_OCTETS: Final = (
-    512  # objects around the octets of an entry, measured with sys.getsizeof, rounded up
-)
+ENTRY_OVERHEAD_OCTETS: Final = 512  # objects around an entry's octets, by sys.getsizeof, rounded up
 DENIALS: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
 MAX_MESSAGE_CHARACTERS: Final = 1_024  # of a denial's text; longer ones tell nobody more
 

@@ -22,13 +22,9 @@ from protocol.wire import MAX_MESSAGE_OCTETS
 
 log = structlog.get_logger(__name__)
 
-WRITES_WAITING_MAX: Final = (
-    10_000  # some megabytes; more come in only when the tier is slower than the network
-)
+WRITES_WAITING_MAX: Final = 10_000  # some megabytes; as many wait only where the tier is slow
 WRITE_BATCH: Final = 256  # commands of one pipeline; larger ones only add delay
-ENTRY_OCTETS_MAX: Final = (
-    MAX_MESSAGE_OCTETS + 4_096
-)  # a message's values and our own fields; more is not ours
+ENTRY_OCTETS_MAX: Final = MAX_MESSAGE_OCTETS + 4_096  # a message's values and our own fields
 CONNECT_S: Final = 1.0  # a connection is made once in a long time, so it may take longer than a look-up
 
 Write = tuple[bytes, bytes, int]

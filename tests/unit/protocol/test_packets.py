@@ -70,9 +70,7 @@ def test_duplicates_change_nothing() -> None:
     for packet in (packets[0], packets[0], packets[1], packets[0], packets[1]):
         assert reassembler.add("peer", packet, 0.0) is None
     assert reassembler.add("peer", packets[2], 0.0) == as_joined(message(1080))
-    assert (
-        reassembler.add("peer", packets[2], 0.0) is None
-    )  # a late duplicate begins a message that never ends
+    assert reassembler.add("peer", packets[2], 0.0) is None  # begins a message that never ends
 
 
 def test_the_first_packet_of_a_number_counts_when_two_overlap() -> None:
