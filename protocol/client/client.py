@@ -14,7 +14,15 @@ from ipaddress import ip_address
 from typing import Final, Protocol
 
 from protocol.bodies import ResolutionRequest, SiteInfoRequest, SiteInfoResponse
-from protocol.client.answers import Answer, Question, Reply, check_response, error_text, read_answer
+from protocol.client.answers import (
+    NO_VALUES,
+    Answer,
+    Question,
+    Reply,
+    check_response,
+    error_text,
+    read_answer,
+)
 from protocol.client.delegation import Delegation
 from protocol.client.resolution import (
     DEFAULT_LIMITS,
@@ -269,7 +277,8 @@ class HandleClient:
         except (ResolutionFailed, WireError) as error:
             result = Failure(target=target, cause=cause_of(error))
         self._remember(target, result, started_s)
-        effort.on_hop(_hop(ask, target, result, response, self._clock() - started_s))
+        elapsed_s = self._clock() - started_s
+        effort.on_hop(_hop(ask, target, result, response, elapsed_s=elapsed_s, wall_s=self._wall()))
         return result
 
     def _message(self, op_code: OpCode, body: bytes, target: Target, effort: _Effort) -> Message:
@@ -305,9 +314,7 @@ class HandleClient:
         now_s = self._clock()
         if isinstance(result, Answer):
             self.health.answered(target, now_s - started_s, now_s)
-        elif (
-            result.code != ResponseCode.SERVER_NOT_RESPONSIBLE
-        ):  # a lame server is well; its delegation is not
+        elif result.code != ResponseCode.SERVER_NOT_RESPONSIBLE:  # that one is well
             self.health.failed(target, now_s, self._wall())
 
     def _since(self, targets: Sequence[Target]) -> str:
@@ -346,8 +353,15 @@ def remembered_hop(delegation: Delegation) -> Hop:
 
 
 def _hop(
-    ask: Ask, target: Target, result: Answer | Failure, response: Message | None, elapsed_s: float
+    ask: Ask,
+    target: Target,
+    result: Answer | Failure,
+    response: Message | None,
+    *,
+    elapsed_s: float,
+    wall_s: float,
 ) -> Hop:
+    values = result.values if isinstance(result, Answer) else NO_VALUES
     return Hop(
         purpose=ask.purpose,
         service=ask.service.name,
@@ -357,5 +371,6 @@ def _hop(
         site_serial=None if response is None else response.header.site_serial,
         version=None if response is None else response.envelope.version,
         elapsed_s=elapsed_s,
+        ttl_s=values.smallest_ttl_s(wall_s) if values.count else None,
         cause=result.cause if isinstance(result, Failure) else "",
     )

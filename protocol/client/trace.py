@@ -10,7 +10,7 @@ from protocol.message import Version
 
 CACHED: Final = "(cached)"
 NO_ANSWER: Final = "no answer"
-_TITLES: Final = ("hop", "asked", "for", "purpose", "answer", "serial", "version", "time")
+_TITLES: Final = ("hop", "asked", "for", "purpose", "answer", "serial", "version", "cache for", "time")
 _GAP: Final = "  "
 _MAX_CELL: Final = 60  # characters; handles may have 2048
 
@@ -34,6 +34,8 @@ class Hop:
     """The protocol version that the server answered in."""
     elapsed_s: float = 0.0
     cached: bool = False
+    ttl_s: int | None = None
+    """For how long what the answer brought may be cached, its smallest TTL; None when it brought no values."""
     cause: str = ""
     """What went wrong, when something did."""
 
@@ -70,6 +72,7 @@ def hop_to_json(hop: Hop) -> dict[str, Any]:
         "protocolVersion": None if hop.version is None else _version(hop.version),
         "elapsedMs": round(hop.elapsed_s * 1000, 3),
         "cached": hop.cached,
+        "ttl": hop.ttl_s,
         "cause": hop.cause or None,
     }
     return {name: member for name, member in members.items() if member is not None}
@@ -89,6 +92,7 @@ def _cells(number: int, hop: Hop) -> tuple[str, ...]:
         NO_ANSWER if hop.rc is None else f"{hop.rc} {rc_name(hop.rc)}",
         "" if hop.site_serial is None else str(hop.site_serial),
         "" if hop.version is None else _version(hop.version),
+        "" if hop.ttl_s is None else f"{hop.ttl_s} s",
         "" if hop.cached else f"{hop.elapsed_s * 1000:.1f} ms",
     )
 

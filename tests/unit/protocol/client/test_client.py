@@ -80,6 +80,7 @@ async def test_hops_tell_who_was_asked_for_what_and_what_was_remembered() -> Non
     ]
     assert {hop.version for hop in hops} == {(2, 11)}
     assert {hop.site_serial for hop in hops} == {7}
+    assert {hop.ttl_s for hop in hops} == {3_600, 86_400}
 
     hops.clear()
     await resolver.resolve(PUMP, known=memory.known, learn=memory.learn, on_hop=hops.append)

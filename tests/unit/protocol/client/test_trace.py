@@ -26,6 +26,17 @@ HOPS = (
         version=(2, 11),
         elapsed_s=0.00123,
     ),
+    Hop(
+        purpose=Purpose.HANDLE,
+        service="0.NA/88.100",
+        server="127.0.0.1:26410 TCP",
+        asked="88.100/pump-8",
+        rc=1,
+        site_serial=3,
+        version=(2, 11),
+        elapsed_s=0.00123,
+        ttl_s=86_400,
+    ),
 )
 
 
@@ -33,11 +44,12 @@ def test_hops_stand_in_aligned_columns() -> None:
     lines = format_hops(HOPS).splitlines()
 
     assert lines == [
-        "hop  asked                for            purpose  answer                serial  version       time",
+        "hop  asked                for            purpose  answer                serial  version  cache for       time",
         "1    (cached)             0.NA/88        prefix   1 success",
-        "2    127.0.0.1:2641 UDP   0.NA/88.100    prefix   no answer                              1500.0 ms",
+        "2    127.0.0.1:2641 UDP   0.NA/88.100    prefix   no answer                                         1500.0 ms",
         "     no answer in time",
-        "3    127.0.0.1:26410 TCP  88.100/pump-7  handle   100 handle_not_found  3       2.11        1.2 ms",
+        "3    127.0.0.1:26410 TCP  88.100/pump-7  handle   100 handle_not_found  3       2.11                   1.2 ms",
+        "4    127.0.0.1:26410 TCP  88.100/pump-8  handle   1 success             3       2.11     86400 s       1.2 ms",
     ]
 
 
@@ -73,4 +85,5 @@ def test_a_hop_is_json_without_what_is_not_known() -> None:
         "cached": False,
     }
     assert "responseCode" not in hop_to_json(HOPS[1])
+    assert hop_to_json(HOPS[3])["ttl"] == 86_400
     assert hop_to_json(HOPS[1])["cause"] == "no answer in time"
