@@ -218,8 +218,8 @@ class ValueList:
         """
         if not public_only and not indexes and not types:
             return self
-        wanted = TypeFilter(types)
-        kept = [value for value in self.slices() if _is_wanted(value, indexes, wanted, public_only)]
+        wanted, numbers = TypeFilter(types), frozenset(indexes)
+        kept = [value for value in self.slices() if _is_wanted(value, numbers, wanted, public_only)]
         return self if len(kept) == self.count else ValueList(b"".join(kept), len(kept))
 
     def sorted(self) -> "ValueList":
@@ -263,7 +263,7 @@ class TypeFilter:
         return bool(self._exact)
 
 
-def _is_wanted(octets: bytes, indexes: Sequence[int], types: TypeFilter, public_only: bool) -> bool:
+def _is_wanted(octets: bytes, indexes: frozenset[int], types: TypeFilter, public_only: bool) -> bool:
     if public_only and not octets[_PERMISSIONS_OFFSET] & Permission.PUBLIC_READ:
         return False
     if not indexes and not types:

@@ -192,3 +192,20 @@ def test_an_index_stands_once_in_a_record() -> None:
     assert only_value(RECORD, 99) is None
     with pytest.raises(Malformed):
         only_value(ValueList.of([URL, URL]), 1)
+
+
+class Searched(tuple[int, ...]):
+    """Indexes that count how often they are searched from end to end."""
+
+    times = 0
+
+    def __contains__(self, index: object) -> bool:
+        Searched.times += 1
+        return super().__contains__(index)
+
+
+def test_a_query_for_thousands_of_indexes_is_not_searched_for_each_value() -> None:
+    values = ValueList.of(HandleValue(index=index, type="URL", data=b"x") for index in range(1, 101))
+
+    assert values.select(Searched((7, 5_000, 9))).count == 2
+    assert Searched.times == 0
