@@ -76,11 +76,11 @@ class HttpApi:
         recursor: Recursor,
         pages: Pages,
         *,
-        site: Callable[[], Site],
+        site: Site,
         node: str,
         on_answer: AnswerObserver,
     ) -> None:
-        """site gives our own site record; node is the name that Cache-Status carries."""
+        """site is our own site record; node is the name that Cache-Status carries."""
         self._recursor = recursor
         self._pages = pages
         self._site = site
@@ -122,7 +122,7 @@ class HttpApi:
         if path.startswith(HANDLES):
             return await self._named(request, target, path[len(HANDLES) :], wants_json=True)
         if path == SITE:
-            response = _json(200, site_reply(self._site()), target, static_freshness(self._node))
+            response = _json(200, site_reply(self._site), target, static_freshness(self._node))
             response[OPERATION] = OpCode.GET_SITE_INFO
             return response
         if path == API or path.startswith(API + b"/"):

@@ -38,12 +38,12 @@ class WireServer:
     def __init__(
         self,
         recursor: Recursor,
-        site: Callable[[], Site],
+        site: Site,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """site gives our own site record; it is known once the listeners are open."""
+        """site is our own site record."""
         self._recursor = recursor
         self._site = site
         self._clock = clock
@@ -79,7 +79,7 @@ class WireServer:
         if request.has(OpFlag.CERT):
             return self._error(request, ResponseCode.OPERATION_NOT_SUPPORTED, NO_CERTIFICATE)
         if operation == OpCode.GET_SITE_INFO:
-            body = SiteInfoResponse(site=self._site()).encode()
+            body = SiteInfoResponse(site=self._site).encode()
             return self._answer(request, ResponseCode.SUCCESS, body, self._clock() + SITE_ANSWER_LIFE_S)
         return await self._resolve(request)
 
@@ -116,7 +116,7 @@ class WireServer:
             code,
             body,
             authoritative=False,
-            site_serial=self._site().serial,
+            site_serial=self._site.serial,
             wall_s=self._wall_clock(),
         )
         lives = cache_until_s is not None and cache_until_s > self._clock()

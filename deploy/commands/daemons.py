@@ -41,12 +41,12 @@ def node(config: Path, with_resolver: Path | None, unsafe: bool) -> int:
 
 @click.command(short_help="Run a recursive node.")
 @click.argument("config", type=SETTINGS_FILE)
-def resolver(config: Path) -> None:
+def resolver(config: Path) -> int:
     """Run a recursive node with the settings in CONFIG until it is told to stop."""
     from resolver.__main__ import run  # noqa: PLC0415 - the other daemon needs none of it
     from resolver.settings import load_resolver_settings  # noqa: PLC0415
 
-    run(load_resolver_settings(config))
+    return run(load_resolver_settings(config))
 
 
 async def run_pair(node_words: list[str], resolver_words: list[str]) -> int:

@@ -8,12 +8,15 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Any, Final, Protocol
 
 import structlog
 import uvloop
 
 from protocol.errors import SettingsError, StoreUnavailable
+from protocol.runtime.listeners import Addresses
+from protocol.site import Site
 
 EXIT_SETTINGS: Final = 2  # what the operator set cannot be used; starting again does not help
 EXIT_OUTAGE: Final = 3  # something that the daemon needs is down; starting again may help
@@ -26,6 +29,24 @@ Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """The daemon: runs until the event is set, then drains and returns."""
 
 
+class Node(Protocol):
+    """What a daemon runs."""
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it listens."""
+
+    @property
+    def site(self) -> Site:
+        """Its own site record."""
+
+    async def start(self) -> None:
+        """Opens everything. Raises SettingsError or StoreUnavailable; nothing stays open then."""
+
+    async def stop(self) -> None:
+        """Takes nothing new, lets requests in progress end, closes everything."""
+
+
 def run(main: Main) -> int:
     """Runs a daemon on uvloop until SIGTERM or SIGINT; a second signal ends it at once. Gives the exit code.
 
@@ -35,15 +56,32 @@ def run(main: Main) -> int:
     try:
         uvloop.run(_with_signals(main))
     except SettingsError as error:
-        for fault in error.faults:
-            print(fault, file=sys.stderr)  # noqa: T201
-        return EXIT_SETTINGS
+        return tell_faults(error)
     except StoreUnavailable as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_OUTAGE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0
+
+
+def tell_faults(error: SettingsError) -> int:
+    """Tells what the operator has to change, a line each, on standard error. Gives the exit code."""
+    for fault in error.faults:
+        print(fault, file=sys.stderr)  # noqa: T201
+    return EXIT_SETTINGS
+
+
+async def serve(node: Node, stopping: asyncio.Event) -> None:
+    """Runs a node until the event is set, then drains it; log and service manager are told."""
+    await node.start()
+    try:
+        log.info("listening", site_serial=node.site.serial, **asdict(node.addresses))
+        notify("READY=1")
+        await stopping.wait()
+        notify("STOPPING=1")
+    finally:
+        await node.stop()
 
 
 def raise_descriptor_limit() -> None:

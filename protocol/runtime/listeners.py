@@ -11,9 +11,9 @@ from protocol.errors import SettingsError
 from protocol.runtime.listen_settings import ListenSettings
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import DRAIN_S, SILENT, Listener, Responder, TransportObserver
-from protocol.transport.http import listen_http
+from protocol.transport.http import HttpListener, listen_http
 from protocol.transport.sockets import is_address_available
-from protocol.transport.tcp import listen_tcp
+from protocol.transport.tcp import TcpListener, listen_tcp
 from protocol.transport.tunnel import add_tunnel
 from protocol.transport.udp import UdpListener, listen_udp
 
@@ -22,19 +22,42 @@ _WILDCARDS: Final = {"0.0.0.0", "::"}  # noqa: S104
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
+Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where a started node listens, as (address, port) pairs; a listener that is off has no pair."""
+
+    udp: tuple[Endpoint, ...]
+    tcp: tuple[Endpoint, ...]
+    http: tuple[Endpoint, ...]
+    admin: tuple[Endpoint, ...]
+
+
+@dataclass(slots=True)
 class Listeners:
     """What a daemon listens on."""
 
     opened: list[Listener] = field(default_factory=list)
-    handle_address: tuple[str, int] | None = None
-    """Host and port of the first UDP and TCP listener."""
-    http_address: tuple[str, int] | None = None
 
     @property
     def udp_drops(self) -> int:
         """Datagrams that the kernel dropped because their sockets' buffers were full."""
         return sum(listener.drops for listener in self.opened if isinstance(listener, UdpListener))
+
+    def addresses(self, admin: HttpListener | None) -> Addresses:
+        """Where all of them listen, and the admin listener where there is one."""
+
+        def of(kind: type) -> tuple[Endpoint, ...]:
+            return tuple(listener.address for listener in self.opened if isinstance(listener, kind))
+
+        return Addresses(
+            udp=of(UdpListener),
+            tcp=of(TcpListener),
+            http=of(HttpListener),
+            admin=() if admin is None else (admin.address,),
+        )
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Closes all at once: nothing new is taken, what is in flight has drain_s to end."""
@@ -76,7 +99,6 @@ async def open_listeners(
             listeners.opened.append(tcp)
             udp = await listen_udp(host, port, responder, source=source, cache=cache, observer=observer)
             listeners.opened.append(udp)
-            listeners.handle_address = listeners.handle_address or udp.address
         if settings.http_port:
             add_tunnel(app, responder, cache=cache, observer=observer)
             http = await listen_http(
@@ -89,7 +111,6 @@ async def open_listeners(
                 connections_per_source_max=per_source_max,
             )
             listeners.opened.append(http)
-            listeners.http_address = http.address
     except BaseException:
         await listeners.close(0)
         raise

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.errors import HandleError
-from registry.__main__ import RegistryNode
+from registry.daemon import RegistryNode
 from tests.support.asking import Answered
 from tests.support.postgres import TestPostgres
 from tests.support.valkey import TestValkey

@@ -24,7 +24,7 @@ from protocol.message import Message
 from protocol.site import Site
 from protocol.value import HandleValue, ValueList, ValueReference
 from protocol.valuetypes import Admin
-from registry.__main__ import RegistryNode
+from registry.daemon import RegistryNode
 from registry.delegation import accept, allocate, read_authorisation, write_authorisation
 from registry.initialise import ADMIN_SECRET_FILE, SERVER_KEY_FILE
 from registry.node import open_node
@@ -32,7 +32,7 @@ from registry.outcomes import OPERATOR, Creation, Found, Rejected
 from registry.own_site import make_server_key
 from registry.seal import write_secret_file
 from registry.settings import RegistrySettings
-from resolver.node import RecursiveNode
+from resolver.daemon import RecursiveNode
 from resolver.settings import ForwardRule, OpenNetwork, ResolverSettings
 from tests.support.asking import Address, Answered, ask_tcp, ask_udp, resolution
 from tests.support.postgres import TestPostgres

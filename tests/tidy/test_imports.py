@@ -110,7 +110,7 @@ ORDER: Final = {
         "http_headers",
         "wire_server",
         "http_api",
-        "node",
+        "daemon",
         "__main__",
     ],
 }

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from resolver.node import RecursiveNode
+from resolver.daemon import RecursiveNode
 from tests.integration.resolver.loopback import Hierarchy, running_hierarchy, running_node
 
 

@@ -24,7 +24,7 @@ from protocol.transport.source import SourceCheck
 from protocol.transport.tcp import TcpListener, listen_tcp
 from protocol.transport.udp import UdpListener, listen_udp
 from protocol.value import HandleValue, ValueList
-from resolver.node import RecursiveNode
+from resolver.daemon import RecursiveNode
 from resolver.settings import OpenNetwork, ResolverSettings
 from tests.support import scratch
 

@@ -4,7 +4,7 @@ import pytest
 
 from protocol.codes import ResponseCode
 from protocol.errors import SettingsError
-from resolver.node import RecursiveNode
+from resolver.daemon import RecursiveNode
 from resolver.settings import ForwardRule
 from tests.integration.resolver.loopback import (
     HOST,

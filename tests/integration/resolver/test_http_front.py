@@ -15,7 +15,7 @@ from protocol.handle import Handle
 from protocol.message import Message
 from protocol.site import InterfaceProtocol
 from protocol.transport.exchanger import Exchanger, new_request_id
-from resolver.node import RecursiveNode
+from resolver.daemon import RecursiveNode
 from tests.integration.resolver.loopback import (
     HOST,
     PUMP,

@@ -14,7 +14,7 @@ import pytest
 from protocol.codes import ResponseCode
 from protocol.errors import SettingsError
 from protocol.message import ENVELOPE_OCTETS
-from resolver.node import RecursiveNode
+from resolver.daemon import RecursiveNode
 from tests.integration.resolver.loopback import (
     HOST,
     PUMP,

@@ -10,7 +10,7 @@ from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.message import Message
 from protocol.site import InterfaceProtocol
 from protocol.transport.sockets import is_address_available
-from resolver.node import RecursiveNode
+from resolver.daemon import RecursiveNode
 from resolver.settings import OpenNetwork
 from tests.integration.resolver.loopback import (
     PUMP,

@@ -76,7 +76,10 @@ async def test_all_listeners_open_on_all_addresses_and_close_together() -> None:
         http_port=free_port("127.0.0.1", "::1"),
     )
     listeners = await open_listeners(settings, Echo(), web.Application())
-    assert listeners.handle_address == ("127.0.0.1", settings.handle_port)
+    handle = tuple((host, settings.handle_port) for host in settings.listen_addresses)
+    addresses = listeners.addresses(None)
+    assert (addresses.udp, addresses.tcp, addresses.admin) == (handle, handle, ())
+    assert addresses.http == (("127.0.0.1", settings.http_port),)
     assert len(listeners.opened) == 5
     assert listeners.udp_drops == 0
     for host in settings.listen_addresses:

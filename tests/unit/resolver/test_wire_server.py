@@ -61,7 +61,7 @@ class OneAnswer(Recursor):
 
 
 def server(recursor: Recursor) -> WireServer:
-    return WireServer(recursor, lambda: SITE, clock=lambda: NOW_S, wall_clock=lambda: WALL_S)
+    return WireServer(recursor, SITE, clock=lambda: NOW_S, wall_clock=lambda: WALL_S)
 
 
 def request(*, op_code: OpCode = OpCode.RESOLUTION, flags: int = DEFAULT_FLAGS, count: int = 0) -> Message:

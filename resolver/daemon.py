@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
@@ -16,15 +15,13 @@ from protocol.handle import Prefix
 from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
-from protocol.runtime.listeners import Listeners, open_listeners
+from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import tell_build
 from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.exchanger import Exchanger
 from protocol.transport.http import HttpListener
 from protocol.transport.sockets import is_address_available
-from protocol.transport.tcp import TcpListener
-from protocol.transport.udp import UdpListener
 from resolver.bootstrap import Root
 from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Lifetimes
@@ -40,18 +37,6 @@ from resolver.settings import EVERYTHING, ResolverSettings
 from resolver.statistics import StatisticsStore
 from resolver.wire_server import WireServer
 
-Endpoint = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolverAddresses:
-    """Where a started node listens, as (address, port) pairs; a disabled listener has no pair."""
-
-    udp: tuple[Endpoint, ...]
-    tcp: tuple[Endpoint, ...]
-    http: tuple[Endpoint, ...]
-    admin: tuple[Endpoint, ...]
-
 
 class RecursiveNode:
     """One recursive node on the running event loop: start() opens it, stop() drains and closes it."""
@@ -59,22 +44,16 @@ class RecursiveNode:
     def __init__(self, settings: ResolverSettings) -> None:
         """Prepare a node; nothing is opened yet."""
         self.settings = settings
+        self.site = _own_site(settings)
         self._closers = AsyncExitStack()
-        self._addresses: ResolverAddresses | None = None
-        self._site: Site | None = None
+        self._addresses: Addresses | None = None
         self._stopping = asyncio.Event()
 
     @property
-    def addresses(self) -> ResolverAddresses:
+    def addresses(self) -> Addresses:
         """Where the node listens; only between start() and stop()."""
         assert self._addresses is not None, "the node is not started"
         return self._addresses
-
-    @property
-    def site(self) -> Site:
-        """The node's own site record; only between start() and stop()."""
-        assert self._site is not None, "the node is not started"
-        return self._site
 
     async def start(self) -> None:
         """Load the root bundle and open every listener.
@@ -91,7 +70,7 @@ class RecursiveNode:
         """Stop accepting, let requests in progress end, write the counters. Safe to repeat."""
         self._stopping.set()
         await self._closers.aclose()
-        self._addresses = self._site = None
+        self._addresses = None
 
     async def _start(self) -> None:
         settings = self.settings
@@ -109,8 +88,7 @@ class RecursiveNode:
         listeners = await self._listen(recursor, observer, self._answer_cache(metrics))
         metrics.watch_sockets(lambda: listeners.udp_drops)
         self._own_task(measure_lag(metrics.event_loop_lag.set))
-        self._addresses = _addresses(listeners, admin)
-        self._site = self._own_site(self._addresses)
+        self._addresses = listeners.addresses(admin)
 
     async def _open_admin(self, metrics: Metrics) -> HttpListener | None:
         if not self.settings.admin_port:
@@ -225,13 +203,13 @@ class RecursiveNode:
 
     async def _listen(self, recursor: Recursor, observer: Observer, answers: AnswerCache | None) -> Listeners:
         settings = self.settings
-        wire = WireServer(recursor, lambda: self.site)
+        wire = WireServer(recursor, self.site)
         app = web.Application()
         pages = Pages(node=settings.name)
         api = HttpApi(
             recursor,
             pages,
-            site=lambda: self.site,
+            site=self.site,
             node=settings.name,
             on_answer=observer.http_answered,
         )
@@ -240,22 +218,22 @@ class RecursiveNode:
         self._closers.push_async_callback(listeners.close)
         return listeners
 
-    def _own_site(self, addresses: ResolverAddresses) -> Site:
-        settings = self.settings
-        return single_server_site(
-            addresses=settings.published_addresses(),
-            serial=settings.site_serial,
-            description=settings.description,
-            tcp_port=_port(addresses.tcp),
-            udp_port=_port(addresses.udp),
-            http_port=_port(addresses.http),
-            https=settings.tls_certificate_file is not None,
-            primary=False,  # it holds nothing of its own
-        )
-
     def _own_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._closers.push_async_callback(_end, task)
+
+
+def _own_site(settings: ResolverSettings) -> Site:
+    return single_server_site(
+        addresses=settings.published_addresses(),
+        serial=settings.site_serial,
+        description=settings.description,
+        tcp_port=settings.handle_port,
+        udp_port=settings.handle_port,
+        http_port=settings.http_port,
+        https=settings.tls_certificate_file is not None,
+        primary=False,  # it holds nothing of its own
+    )
 
 
 def _watch(metrics: Metrics, name: str, table: MemoryCache[Any]) -> None:
@@ -302,19 +280,3 @@ def _listens_on(settings: ResolverSettings, address: str) -> bool:
         return True
     wildcard = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - compared with, never bound here
     return wildcard in settings.listen_addresses and is_address_available(address)
-
-
-def _addresses(listeners: Listeners, admin: HttpListener | None) -> ResolverAddresses:
-    def of(kind: type) -> tuple[Endpoint, ...]:
-        return tuple(listener.address for listener in listeners.opened if isinstance(listener, kind))
-
-    return ResolverAddresses(
-        udp=of(UdpListener),
-        tcp=of(TcpListener),
-        http=of(HttpListener),
-        admin=() if admin is None else (admin.address,),
-    )
-
-
-def _port(endpoints: tuple[Endpoint, ...]) -> int:
-    return endpoints[0][1] if endpoints else 0
