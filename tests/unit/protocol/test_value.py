@@ -197,6 +197,8 @@ def test_an_index_stands_once_in_a_record() -> None:
 class Searched(tuple[int, ...]):
     """Indexes that count how often they are searched from end to end."""
 
+    __slots__ = ()
+
     times = 0
 
     def __contains__(self, index: object) -> bool:
