@@ -231,7 +231,7 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment(),
+                env=self._environment() | self._disclaimed(),
                 cwd="/",
                 start_new_session=True,  # a terminal's Ctrl-C must not reach it
                 preexec_fn=ends_with_parent(signal.SIGINT),  # noqa: PLW1509 - calls nothing that takes a lock
@@ -239,6 +239,16 @@ class EmbeddedPostgres:
             )
         finally:
             os.close(log)
+
+    def _disclaimed(self) -> dict[str, str]:
+        """Tell the server that the process its last run names is no server, when the number is another's by now.
+
+        After a reboot it may be anybody's, and Postgres would refuse to start beside it. The variable is meant for
+        the number of a launcher's parent; what is left of a server in shared memory is still looked for.
+        """
+        lines = self._pid_file()
+        number = lines[0].strip() if lines else ""
+        return {"PG_GRANDPARENT_PID": number} if number.isdigit() else {}
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -94,6 +94,27 @@ def test_it_ends_with_its_owner_and_an_orphan_is_ended_by_the_next_start(home: P
         postgres.stop()
 
 
+def test_it_starts_after_a_reboot_that_gave_its_number_to_another_process(home: Path) -> None:
+    postgres = EmbeddedPostgres(home / "postgres")
+    postgres.start()
+    pid_file = home / "postgres" / "postmaster.pid"
+    left = pid_file.read_text().splitlines()
+    postgres.stop()
+    owner = pid_file.parent.stat().st_uid  # Postgres takes another user's process for none of its own
+    stranger = subprocess.Popen(["sleep", "60"], user=owner if os.geteuid() == 0 else None)
+    try:
+        pid_file.write_text("\n".join([str(stranger.pid), *left[1:], ""]))
+        os.chown(pid_file, owner, -1)
+
+        postgres = EmbeddedPostgres(home / "postgres")
+        postgres.start()
+        assert stranger.poll() is None
+        postgres.stop()
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
 def test_a_log_tells_why_it_could_not_start(home: Path) -> None:
     postgres = EmbeddedPostgres(home / "postgres", settings={"max_connections": "-3"})
     with pytest.raises(LocalError, match="max_connections"):
