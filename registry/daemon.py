@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 
@@ -85,7 +85,7 @@ class RegistryNode:
         except BaseException:
             await self.stop()
             raise
-        log.info("registry_started", site_serial=self.site.serial, addresses=str(self.addresses))
+        log.info("listening", site_serial=self.site.serial, **asdict(self.addresses))
 
     async def stop(self) -> None:
         """Stop accepting, let requests in progress end, write the counters, close the database.

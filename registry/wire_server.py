@@ -15,6 +15,7 @@ from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import HandleError, StoreUnavailable, WireError
 from protocol.generations import Stamp
 from protocol.message import Message, decode_message, undecodable
+from protocol.runtime.logs import request_scope
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer
 from registry.operations import Operations
@@ -62,8 +63,9 @@ class WireServer:
         if request.header.response_code:
             return None
         try:
-            async with asyncio.timeout(self._answer_time_max_s):
-                return await self._dispatch(request)
+            with request_scope(str(request.envelope.request_id)):
+                async with asyncio.timeout(self._answer_time_max_s):
+                    return await self._dispatch(request)
         except (StoreUnavailable, TimeoutError):
             return self._error(request, ResponseCode.ERROR, "The database of this server does not answer.")
         except HandleError as error:

@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 CHECK_INTERVAL_S: Final = 5.0  # between two looks at the file's date: cheap, and a moved root is found soon
 
+_REMEDY: Final = "put there the bundle that the root published"
+
 Fingerprint = tuple[int, int, int]
 
 
@@ -62,12 +64,10 @@ def _fingerprint(path: Path) -> Fingerprint | None:
 def _load(path: Path) -> Service:
     try:
         service = load_bundle(path)
-    except SettingsError:
-        raise
+    except SettingsError as error:
+        raise SettingsError([f"root_site_file: {fault}; {_REMEDY}" for fault in error.faults]) from error
     except (OSError, ValueError, HandleError) as error:
-        raise SettingsError(
-            [f"root_site_file: {path} is no root bundle: {error}; write the one that the root published"]
-        ) from error
+        raise SettingsError([f"root_site_file: {path} is no root bundle: {error}; {_REMEDY}"]) from error
     if not any(site.servers for site in service.sites):
         raise SettingsError([f"root_site_file: {path} names no server of the root service"])
     return service

@@ -16,6 +16,7 @@ from protocol.codes import OpCode, ResponseCode, http_status
 from protocol.errors import HandleError, InvalidHandle, ResolutionFailed, Unreachable
 from protocol.handle import Handle
 from protocol.jsonform import printable, record_to_json, site_reply
+from protocol.runtime.logs import request_scope
 from protocol.site import Site
 from protocol.transport.http import peer_host
 from protocol.transport.http_answers import READING, for_any_origin, preflight
@@ -94,7 +95,8 @@ class HttpApi:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer any request; raises nothing but cancellation."""
         started_s = time.monotonic()
-        response = await self._answer(request)
+        with request_scope():
+            response = await self._answer(request)
         _finish(request, response)
         elapsed_s = time.monotonic() - started_s
         operation, outcome = response.get(OPERATION, NO_OPERATION), response.get(OUTCOME, "miss")

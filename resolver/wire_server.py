@@ -13,6 +13,7 @@ from protocol.bodies import ErrorBody, ResolutionRequest, ResolutionResponse, Si
 from protocol.codes import OpCode, OpFlag, ResponseCode, op_name
 from protocol.errors import HandleError, ResolutionFailed, WireError
 from protocol.message import Message, decode_message, undecodable
+from protocol.runtime.logs import request_scope
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer
 from protocol.value import ValueList
@@ -62,7 +63,8 @@ class WireServer:
         if request.header.response_code:
             return None
         try:
-            return await self._dispatch(request)
+            with request_scope(str(request.envelope.request_id)):
+                return await self._dispatch(request)
         except ResolutionFailed as failure:
             return self._error(request, failure.code, explain(failure))
         except HandleError as error:
@@ -147,4 +149,5 @@ def explain(failure: ResolutionFailed) -> str:
     """A failure in one line for whoever asked: which node, what happened there, since when, what to do."""
     since = f" (since {failure.since})" if failure.since else ""
     remedy = f" Remedy: {failure.remedy}" if failure.remedy else ""
-    return f"{failure}{since}.{remedy}"
+    cause = str(failure).rstrip(".")  # it may be another node's whole sentence
+    return f"{cause}{since}.{remedy}"

@@ -10,8 +10,9 @@ import click
 
 from deploy.commands.options import SETTINGS_FILE, echo_json, json_option
 from protocol.errors import SettingsError
-from protocol.runtime.configuration import show
+from protocol.runtime.configuration import show, unknown_name
 from registry.settings import RegistrySettings, load_registry_settings
+from resolver.bootstrap import Root
 from resolver.settings import ResolverSettings, load_resolver_settings
 
 Settings = RegistrySettings | ResolverSettings
@@ -61,10 +62,25 @@ def load_settings_file(path: Path) -> Settings:
 
 def _faults(path: Path) -> list[str]:
     try:
-        load_settings_file(path)
+        settings = load_settings_file(path)
     except SettingsError as error:
         return list(error.faults)
-    return []
+    faults = []
+    for read in _files_named_by(settings):
+        try:
+            read()
+        except SettingsError as error:
+            faults += [f"{path}: {fault}" for fault in error.faults]
+    return faults
+
+
+def _files_named_by(settings: Settings) -> list[Callable[[], object]]:
+    """What reads each file that the daemon would read before it starts."""
+    match settings:
+        case RegistrySettings():
+            return [settings.dsn]
+        case ResolverSettings():
+            return [lambda: Root(settings.root_site_file), settings.redis_address, settings.statistics_dsn]
 
 
 def _table(path: Path) -> str:
@@ -74,5 +90,6 @@ def _table(path: Path) -> str:
         raise SettingsError([f"{path}: no TOML file: {error}"]) from None
     tables = [name for name in LOADERS if name in content]
     if len(tables) != 1:
-        raise SettingsError([f"{path}: one table is needed, either [registry] or [resolver]"])
+        strays = [unknown_name(name, LOADERS, f"{path}: [{name}]") for name in content if name not in LOADERS]
+        raise SettingsError([*strays, f"{path}: one table is needed, either [registry] or [resolver]"])
     return tables[0]

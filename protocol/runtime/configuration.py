@@ -8,7 +8,8 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
@@ -47,7 +48,7 @@ def load_settings(
     given = _table(document, table, source, faults)
     fields = {field.name: field for field in msgspec.structs.fields(struct_type)}
     faults.extend(
-        _unknown(name, fields, f"{source}: [{table}] {name}") for name in given if name not in fields
+        unknown_name(name, fields, f"{source}: [{table}] {name}") for name in given if name not in fields
     )
     origins = {name: f"{source}: [{table}] {name}" for name in fields}
     given = {name: value for name, value in given.items() if name in fields}
@@ -56,23 +57,31 @@ def load_settings(
         given[name] = value
         origins[name] = variable
     folder = Path.cwd() if path is None else path.absolute().parent
-    values = {
-        name: _convert(value, fields[name].type, folder, origins[name], faults)
-        for name, value in given.items()
-    }
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        with suppress(_Unsound):
+            values[name] = _convert(value, fields[name].type, folder, origins[name], faults)
+    required = {name for name, field in fields.items() if field.required}
     faults.extend(
         f"{origins[name]}: is missing; it has no safe default"
-        for name, field in fields.items()
-        if field.required and name not in given
+        for name in fields
+        if name in required and name not in given
     )
-    if faults:
+    if not required <= values.keys():
         raise SettingsError(faults)
     settings = struct_type(**values)
-    judge = getattr(settings, "faults", None)
-    faults = [] if judge is None else [f"{source}: [{table}] {fault}" for fault in judge()]
+    unsound = given.keys() - values.keys()
+    faults.extend(f"{source}: [{table}] {fault}" for fault in _judge(settings, unsound))
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def _judge(settings: msgspec.Struct, unsound: Collection[str]) -> list[str]:
+    """What the settings say about themselves; a field whose value could not be used counts as left out."""
+    judge = getattr(settings, "faults", None)
+    found: list[str] = [] if judge is None else judge()
+    return [fault for fault in found if fault.partition(":")[0] not in unsound]
 
 
 def show(settings: msgspec.Struct) -> str:
@@ -106,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _table(document: dict[str, Any], table: str, source: str, faults: list[str]) -> dict[str, Any]:
     known = {*TABLES, table}
-    faults.extend(_unknown(name, known, f"{source}: [{name}]") for name in document if name not in known)
+    faults.extend(unknown_name(name, known, f"{source}: [{name}]") for name in document if name not in known)
     given = document.get(table, {})
     if not isinstance(given, dict):
         faults.append(f"{source}: {table} must be a table, written [{table}]")
@@ -114,7 +123,8 @@ def _table(document: dict[str, Any], table: str, source: str, faults: list[str])
     return given
 
 
-def _unknown(name: str, known: Iterable[str], where: str) -> str:
+def unknown_name(name: str, known: Iterable[str], where: str) -> str:
+    """The fault of a name that stands nowhere, with the nearest one that does."""
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     return f"{where}: is not known{hint}"
@@ -135,7 +145,7 @@ def _overrides(
         if name in fields:
             found[name] = variable, _from_environment(text, fields[name].type)
         else:
-            faults.append(_unknown(name, fields, variable))
+            faults.append(unknown_name(name, fields, variable))
     return found
 
 
@@ -151,6 +161,10 @@ def _from_environment(text: str, wanted: Any) -> Any:
     return text
 
 
+class _Unsound(Exception):
+    """A value is none that its field can have; the fault is noted."""
+
+
 def _convert(value: Any, wanted: Any, folder: Path, where: str, faults: list[str]) -> Any:
     def make(kind: type, raw: Any) -> Any:
         if kind is Path and isinstance(raw, str) and raw:
@@ -162,7 +176,7 @@ def _convert(value: Any, wanted: Any, folder: Path, where: str, faults: list[str
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         told = "" if _is_secret(wanted) else f", not {json.dumps(value, default=str)}"
         faults.append(f"{where}: {str(error)[:1].lower()}{str(error)[1:]}{told}")
-        return None
+        raise _Unsound from None
 
 
 def _bare(wanted: Any) -> Any:

@@ -89,7 +89,7 @@ async def test_a_node_drains_on_sigterm_and_keeps_its_counts(empty_database: str
             _, log = await node.communicate()
 
     assert node.returncode == 0, log
-    assert b'"event": "registry_started"' in log
+    assert b'"event": "listening"' in log
     connection = await asyncpg.connect(empty_database)
     try:
         assert await connection.fetchval("SELECT resolutions FROM daily_statistics") == 1

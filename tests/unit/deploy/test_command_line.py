@@ -105,6 +105,23 @@ def test_a_file_for_no_daemon_is_refused(run: Run, tmp_path: Path, content: str)
     assert run("config", "show", str(path))[0] == 2
 
 
+def test_a_mistyped_table_is_told_with_the_nearest_one(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "any.toml"
+    path.write_text("[registy]\n")
+    assert "did you mean registry?" in run("config", "check", str(path))[1]
+
+
+def test_files_that_the_settings_name_are_checked_too(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "resolver.toml"
+    path.write_text('[resolver]\nroot_site_file = "nowhere"\nredis_url_file = "nothing"\n')
+
+    code, shown, _ = run("config", "check", str(path))
+
+    assert code == 2
+    assert "root_site_file: cannot read" in shown
+    assert "redis_url_file" in shown
+
+
 def test_a_secret_in_settings_is_not_shown(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "registry.toml"
     path.write_text(

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.bodies import ErrorBody, ResolutionRequest, SiteInfoResponse
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
-from protocol.errors import Unreachable
+from protocol.errors import RecursionLimit, Unreachable
 from protocol.handle import Handle
 from protocol.message import Header, Message, decode_message, split_digest
 from protocol.site import single_server_site
@@ -110,6 +111,25 @@ async def test_a_failure_is_rc_2_with_node_cause_time_and_remedy_and_is_not_repe
     text = ErrorBody.decode(response.body).message
     assert text == "0.NA/88: no answer (since 2026-11-20T08:00:00Z). Remedy: start it"
     assert answer.cache_until_s is None
+
+
+async def test_a_cause_that_is_another_nodes_sentence_ends_once() -> None:
+    _, response = await answer_to(OneAnswer(RecursionLimit("it has passed 10 nodes.", node="a")), request())
+
+    assert ErrorBody.decode(response.body).message == "a: it has passed 10 nodes."
+
+
+async def test_what_is_logged_on_the_way_to_an_answer_carries_the_request_id() -> None:
+    class Logging(OneAnswer):
+        async def resolve(self, handle: Handle, **options: object) -> Resolved:
+            structlog.get_logger().warning("on_the_way")
+            return await super().resolve(handle, **options)  # type: ignore[arg-type]
+
+    message = request()
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        await answer_to(Logging(Unreachable("no answer")), message)
+
+    assert [line["request_id"] for line in lines] == [str(message.envelope.request_id)]
 
 
 async def test_a_bug_is_rc_2_without_detail() -> None:

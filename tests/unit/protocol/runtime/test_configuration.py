@@ -148,3 +148,14 @@ def test_any_environment_gives_settings_or_a_settings_error(values: dict[str, ob
     environment = {f"HANDLEGRID_RESOLVER_{name.upper()}": str(value) for name, value in values.items()}
     with suppress(SettingsError):
         load_settings(None, "resolver", Sample, environment)
+
+
+def test_rules_across_fields_are_told_together_with_values_that_cannot_be_used(tmp_path: Path) -> None:
+    text = 'data_dir = "d"\nnegative_ttl_s = 13\nhttp_port = 70000\n'
+    text += 'listen_addresses = ["localhost"]\nadmin_address = 7\n'
+    faults = faults_of(write(tmp_path, f"[resolver]\n{text}"))
+
+    assert "http_port: expected" in faults
+    assert "negative_ttl_s: 13 is unlucky" in faults
+    assert "listen_addresses: 'localhost' is no" in faults
+    assert faults.count("admin_address") == 1
