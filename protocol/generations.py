@@ -59,10 +59,6 @@ class Generations:
         for key in prefix_keys:
             slots[_prefix_slot(key)] = fresh
 
-    def bump_all(self) -> None:
-        """Marks everything as changed."""
-        self._mark(_EPOCH)
-
     @property
     def prefix_table(self) -> int:
         """Changes whenever the set of homed prefixes does."""

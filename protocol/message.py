@@ -130,8 +130,12 @@ class DigestAlgorithm(IntEnum):
     SHA256 = 3
 
 
-DIGEST_OCTETS: Final = {DigestAlgorithm.MD5: 16, DigestAlgorithm.SHA1: 20, DigestAlgorithm.SHA256: 32}
-_HASHES: Final = {
+DIGEST_OCTETS: Final[dict[int, int]] = {
+    DigestAlgorithm.MD5: 16,
+    DigestAlgorithm.SHA1: 20,
+    DigestAlgorithm.SHA256: 32,
+}
+HASHES: Final = {
     DigestAlgorithm.MD5: hashlib.md5,
     DigestAlgorithm.SHA1: hashlib.sha1,
     DigestAlgorithm.SHA256: hashlib.sha256,
@@ -346,13 +350,13 @@ def digest_algorithm(version: Version) -> DigestAlgorithm:
 def request_digest(request: Message, version: Version) -> Digest:
     """The digest of a request's header and body, as a response of this version carries it."""
     algorithm = digest_algorithm(version)
-    octets = _HASHES[algorithm](request.header_and_body, usedforsecurity=True).digest()
+    octets = HASHES[algorithm](request.header_and_body, usedforsecurity=True).digest()
     return Digest(algorithm=algorithm, octets=octets, old=version < (2, 1))
 
 
 def matches_digest(request: Message, digest: Digest) -> bool:
     """Whether a digest that a peer sent is that of our request."""
-    return _HASHES[digest.algorithm](request.header_and_body).digest() == digest.octets
+    return HASHES[digest.algorithm](request.header_and_body).digest() == digest.octets
 
 
 def split_digest(response: Message) -> tuple[Digest | None, bytes]:

@@ -19,7 +19,6 @@ MAX_SERVERS: Final = 1_024  # of one site; the largest real site has 16
 MAX_INTERFACES: Final = 64  # of one server; there are eight sensible ones
 MAX_ATTRIBUTES: Final = 256
 _IPV4_PADDING: Final = bytes(12)
-_SUPPORTED_MAJOR: Final = 2
 
 
 class InterfaceProtocol(IntEnum):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Final
 
-from protocol.errors import InvalidValue, Malformed, TooLarge, Truncated
+from protocol.errors import InvalidValue, TooLarge, Truncated
 from protocol.wire import MAX_MESSAGE_OCTETS, MAX_VALUES, Reader, Writer, encode_text, text
 
 DEFAULT_TTL_S: Final = 86_400
@@ -71,11 +71,6 @@ class HandleValue:
     timestamp: int = 0
     """Unix seconds of the last change, set by the server."""
     references: tuple[ValueReference, ...] = ()
-
-    @property
-    def publicly_readable(self) -> bool:
-        """Whether anybody may read the value."""
-        return bool(self.permissions & Permission.PUBLIC_READ)
 
     def encode(self) -> bytes:
         """The octets of the value. Source: PROTOCOL.md §2.1, vectors V05-V07."""
@@ -289,11 +284,3 @@ def check_index(index: int) -> int:
     if not 0 < index <= MAX_INDEX:
         raise InvalidValue(f"an index is a number from 1 to {MAX_INDEX}, not {index}")
     return index
-
-
-def only_value(values: ValueList, index: int) -> HandleValue | None:
-    """The value with this index, or None. Raises Malformed when the list holds it twice."""
-    found = list(values.select(indexes=(index,)))
-    if len(found) > 1:
-        raise Malformed(f"index {index} stands {len(found)} times")
-    return found[0] if found else None

@@ -11,7 +11,6 @@ from protocol.errors import Malformed, TooLarge, Truncated
 MAX_MESSAGE_OCTETS: Final = 262_144  # as deployed decoders (PROTOCOL.md §0); more is refused unread
 MAX_HANDLE_OCTETS: Final = 2_048  # as deployed decoders
 MAX_VALUES: Final = 2_048  # values of one message, as deployed decoders
-MAX_LIST_ITEMS: Final = 1_048_576  # items of any other list, as deployed decoders
 
 _U16: Final = struct.Struct(">H")
 _U32: Final = struct.Struct(">I")

@@ -11,7 +11,7 @@ from protocol.value import ValueList
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
 from registry.outcomes import Actor, Identity, Operator
-from registry.permission import Grant, Need, Reference, grants_in, is_granted, names
+from registry.permission import Grant, Need, Reference, is_granted, names
 from registry.prefixes import Prefixes, PrefixTable, authorising_prefix
 from registry.record import Refusal, Values, parse_stored
 from registry.seal import Sealer
@@ -116,11 +116,6 @@ class Context:
         record = RECORD_KEY_START + prefix
         row = (await read([record])).get(record)
         return row.public if row is not None and row.stored else None
-
-    async def prefix_grants(self, handle: Handle, table: PrefixTable, read: RowReader) -> tuple[Grant, ...]:
-        """What the handle's prefix grants to whom."""
-        values = await self.prefix_values(handle, table, read)
-        return () if values is None else grants_in(values.slices())
 
     def announce(self, keys: Sequence[bytes]) -> None:
         """Let every process of this host know what has changed; after the commit, before the answer.

@@ -14,48 +14,18 @@ from registry.changes import Changes, Edit, deletion, put_values, removal
 from registry.context import Context
 from registry.creation import Creations
 from registry.outcomes import (
-    BATCH_ITEMS_MAX,
-    OPERATOR,
     Actor,
     Answer,
-    Created,
     Creation,
-    Deleted,
-    Denied,
-    Found,
     Identity,
-    Operator,
-    Referred,
     Rejected,
-    Replaced,
     Result,
-    Unchanged,
 )
 from registry.prefixes import Prefixes
 from registry.record import Refusal, stamp_octets, take_in
 from registry.resolution import Query, Reading
 from registry.seal import Sealer
 from registry.store import Store
-
-__all__ = [
-    "BATCH_ITEMS_MAX",
-    "OPERATOR",
-    "Actor",
-    "Answer",
-    "Created",
-    "Creation",
-    "Deleted",
-    "Denied",
-    "Found",
-    "Identity",
-    "Operations",
-    "Operator",
-    "Referred",
-    "Rejected",
-    "Replaced",
-    "Result",
-    "Unchanged",
-]
 
 
 class Operations:

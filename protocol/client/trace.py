@@ -39,11 +39,6 @@ class Hop:
     cause: str = ""
     """What went wrong, when something did."""
 
-    @property
-    def succeeded(self) -> bool:
-        """Whether a usable answer came, be it a denial."""
-        return self.rc is not None
-
 
 def format_hops(hops: Sequence[Hop]) -> str:
     """The hops as an aligned table, one line each under a line of titles; causes follow indented. Empty for no hops."""

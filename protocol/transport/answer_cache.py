@@ -8,14 +8,21 @@ Eviction: entries leave in the order in which they came, but one that was asked 
 names that nobody asks for twice so does not push out what is in use.
 """
 
-import hashlib
 import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 from protocol.codes import OpFlag
 from protocol.generations import Generations, Stamp
-from protocol.message import ANSWER_LIFE_S, ENVELOPE_OCTETS, HEADER_OCTETS
+from protocol.message import (
+    ANSWER_LIFE_S,
+    DIGEST_OCTETS,
+    ENVELOPE_OCTETS,
+    HASHES,
+    HEADER_OCTETS,
+    NO_CREDENTIAL,
+    DigestAlgorithm,
+)
 
 OCTETS_MAX: Final = 64 * 1_048_576
 ENTRIES_MAX: Final = 262_144  # an entry costs about 700 octets beside its content
@@ -24,15 +31,9 @@ _ENTRY_OVERHEAD_OCTETS: Final = 500  # by sys.getsizeof: dictionary slot, entry 
 _BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 _RECURSION: Final = 34
 _NO_SESSION: Final = bytes(4)
-_NO_CREDENTIAL: Final = (b"", bytes(4))
 _ANY_ENVELOPE_FLAG: Final = 0xE0  # compressed, encrypted, one of several packets
 _NEVER: Final = OpFlag.CERT | OpFlag.ENCR
 _U32: Final = struct.Struct(">I")
-_HASHES: Final[dict[int, tuple[Callable[..., Any], int]]] = {
-    1: (hashlib.md5, 16),
-    2: (hashlib.sha1, 20),
-    3: (hashlib.sha256, 32),
-}
 
 
 class _Entry:
@@ -62,9 +63,10 @@ class _Entry:
             self._split_digest()
 
     def _split_digest(self) -> None:
-        self.digest, digest_octets = _HASHES[self.body[0]]
+        algorithm = DigestAlgorithm(self.body[0])
+        self.digest = HASHES[algorithm]
         self.header += self.body[:1]
-        self.body = self.body[1 + digest_octets :]
+        self.body = self.body[1 + DIGEST_OCTETS[algorithm] :]
 
 
 class AnswerCache:
@@ -168,7 +170,7 @@ def _is_cacheable_request(request: bytes) -> bool:
     if _U32.unpack_from(request, 28)[0] & _NEVER:
         return False
     body_end = _BODY + _U32.unpack_from(request, 40)[0]
-    return body_end <= len(request) and request[body_end:] in _NO_CREDENTIAL
+    return body_end <= len(request) and request[body_end:] in (b"", NO_CREDENTIAL)
 
 
 def _is_cacheable_response(response: bytes) -> bool:
@@ -177,5 +179,5 @@ def _is_cacheable_response(response: bytes) -> bool:
         return False
     if not _U32.unpack_from(response, 28)[0] & OpFlag.RRDG:
         return True
-    known = _HASHES.get(response[_BODY]) if len(response) > _BODY else None
-    return known is not None and len(response) > _BODY + known[1]
+    digest_octets = DIGEST_OCTETS.get(response[_BODY]) if len(response) > _BODY else None
+    return digest_octets is not None and len(response) > _BODY + digest_octets

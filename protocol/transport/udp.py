@@ -50,14 +50,12 @@ class UdpListener(asyncio.DatagramProtocol):
         cache: AnswerCache | None,
         observer: TransportObserver,
         misses_max: int,
-        busy_code: ResponseCode,
     ) -> None:
         self._responder = responder
         self._source = source
         self._cache = cache
         self._observer = observer
         self._misses_max = misses_max
-        self._busy_code = busy_code
         self._reassembler: Reassembler[Address] = Reassembler()
         self._misses: dict[tuple[Address, bytes], asyncio.Task[None]] = {}
         self._draining = False
@@ -110,7 +108,7 @@ class UdpListener(asyncio.DatagramProtocol):
             return  # a retransmission of what is being worked on is answered once
         if len(self._misses) >= self._misses_max:
             self._observer.limit_reached("concurrent_misses")
-            self._shed(message, addr, self._busy_code, "too many requests at once", now_s)
+            self._shed(message, addr, ResponseCode.SERVER_TOO_BUSY, "too many requests at once", now_s)
             return
         task = asyncio.get_running_loop().create_task(self._answer(message, addr, now_s))
         self._misses[addr, message] = task
@@ -179,12 +177,11 @@ async def listen_udp(
     cache: AnswerCache | None = None,
     observer: TransportObserver = SILENT,
     misses_max: int = MISSES_MAX,
-    busy_code: ResponseCode = ResponseCode.SERVER_TOO_BUSY,
 ) -> UdpListener:
     """Answers Handle requests on a UDP port.
 
     host: a literal address. port: 0 for a free one, told by the result's address. misses_max: requests that the cache
-    does not hold and that are worked on at once; more are answered with busy_code. Raises SettingsError when the port
+    does not hold and that are worked on at once; more are told that we are busy. Raises SettingsError when the port
     cannot be opened.
     """
     listener = UdpListener(
@@ -193,7 +190,6 @@ async def listen_udp(
         cache=cache,
         observer=observer,
         misses_max=misses_max,
-        busy_code=busy_code,
     )
     bound = open_udp(host, port)
     listener.address = bound_address(bound)

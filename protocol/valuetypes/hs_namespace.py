@@ -1,11 +1,8 @@
 """HS_NAMESPACE: the policy of a prefix: contact, state, shared locations. Source: PROTOCOL.md §1.6."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from protocol.valuetypes.xml import parse_xml
-
-HS_NAMESPACE: Final = "HS_NAMESPACE"
 
 
 @dataclass(frozen=True, slots=True)

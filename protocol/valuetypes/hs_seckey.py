@@ -3,7 +3,6 @@
 Never public: a node refuses to store one that the public may read.
 """
 
-import hmac
 from dataclasses import dataclass, field
 
 
@@ -21,7 +20,3 @@ class SecretKey:
     def decode(cls, data: bytes) -> "SecretKey":
         """Any octets are a secret."""
         return cls(data)
-
-    def matches(self, offered: bytes) -> bool:
-        """Whether somebody offered this secret, in the same time whatever was offered. An empty one never matches."""
-        return bool(self.secret) and hmac.compare_digest(self.secret, offered)

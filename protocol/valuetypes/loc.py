@@ -7,7 +7,6 @@ from typing import Final
 from protocol.errors import Malformed
 from protocol.valuetypes.xml import parse_xml
 
-LOC: Final = "10320/loc"
 DEFAULT_CHOOSE_BY: Final = ("locatt", "address", "country", "score", "weighted")
 MAX_LOCATIONS: Final = 512
 

@@ -1,14 +1,9 @@
 """Types whose data are bare text: EMAIL, DESC, and names of handles: HS_ALIAS, HS_SERV, HS_SERV.PREFIX."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from protocol.errors import InvalidHandle, Malformed
 from protocol.handle import Handle
-
-HS_ALIAS: Final = "HS_ALIAS"
-HS_SERV: Final = "HS_SERV"
-HS_SERV_PREFIX: Final = "HS_SERV.PREFIX"
 
 
 @dataclass(frozen=True, slots=True)

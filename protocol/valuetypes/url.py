@@ -6,7 +6,6 @@ from urllib.parse import quote, urlsplit
 
 from protocol.errors import Malformed
 
-URL: Final = "URL"
 REDIRECT_SCHEMES: Final = frozenset({"http", "https"})  # nothing else is ever a redirect's target
 _IRI_SAFE: Final = "!#$%&'()*+,/:;=?@[]~-._"
 

@@ -20,7 +20,7 @@ from protocol.errors import InvalidHandle, WireError
 from protocol.handle import Handle
 from protocol.message import Message, decode_message, split_digest, undecodable
 from protocol.site import HashOption, Site, selection_hash
-from protocol.value import HandleValue, ValueList
+from protocol.value import HandleValue, Permission, ValueList
 from protocol.valuetypes import PREDEFINED_TYPES, Typed, decode_typed
 from protocol.wire import Reader
 from tests.support import strategies as some
@@ -188,7 +188,7 @@ def test_selection_agrees_with_its_definition(
     indexes = indexes + [value.index for value in values[::3]]
 
     def is_wanted(value: HandleValue) -> bool:
-        if public_only and not value.publicly_readable:
+        if public_only and not value.permissions & Permission.PUBLIC_READ:
             return False
         if not indexes and not types:
             return True

@@ -13,8 +13,7 @@ from protocol.site import InterfaceProtocol, Site
 from protocol.valuetypes import PublicKey
 from registry.initialise import administrator_of, initialise
 from registry.node import open_node
-from registry.operations import Created
-from registry.outcomes import Found
+from registry.outcomes import Created, Found
 from tests.integration.registry.bench import creation, url
 from tests.integration.registry.node_settings import TestSettings
 from tests.support.postgres import TestPostgres

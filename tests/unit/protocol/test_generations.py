@@ -25,7 +25,7 @@ def test_a_stamp_ends_with_its_prefix_and_with_everything() -> None:
     second = generations.stamp(b"20.500.1/A", b"20.500.1")
     assert not generations.current(first)
     assert generations.current(second)
-    generations.bump_all()
+    generations.bump_prefix_table()
     assert not generations.current(second)
 
 

@@ -14,7 +14,6 @@ from protocol.value import (
     ValueReference,
     check_index,
     format_permissions,
-    only_value,
     parse_permissions,
 )
 from protocol.wire import Reader
@@ -25,8 +24,6 @@ SECRET = HandleValue(index=300, type="HS_SECKEY", data=b"secret", permissions=0x
 
 def test_a_value_has_the_defaults_of_the_field() -> None:
     assert (URL.ttl, URL.ttl_type, URL.permissions, URL.timestamp) == (86_400, TtlType.RELATIVE, 0x0E, 0)
-    assert URL.publicly_readable
-    assert not SECRET.publicly_readable
 
 
 def test_permissions_stand_at_octet_13_and_the_type_at_14() -> None:
@@ -185,13 +182,6 @@ def test_an_index_is_positive_and_fits_31_bits(index: int) -> None:
     with pytest.raises(InvalidValue):
         check_index(index)
     assert check_index(2**31 - 1) == 2**31 - 1
-
-
-def test_an_index_stands_once_in_a_record() -> None:
-    assert only_value(RECORD, 2) is not None
-    assert only_value(RECORD, 99) is None
-    with pytest.raises(Malformed):
-        only_value(ValueList.of([URL, URL]), 1)
 
 
 class Searched(tuple[int, ...]):
