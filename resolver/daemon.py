@@ -83,6 +83,8 @@ class RecursiveNode:
         observer = Observer(metrics, counters)
         admin = await self._open_admin(metrics)
         self._store_statistics(metrics, counters)
+        if settings.redis_address():
+            metrics.expect_redis()
         cache = self._cache(metrics, observer)
         recursor = self._recursor(root, cache, observer)
         listeners = await self._listen(recursor, observer, self._answer_cache(metrics))
@@ -112,6 +114,7 @@ class RecursiveNode:
         if not dsn:
             self._own_task(_drop(counters, settings.statistics_interval_s))
             return
+        metrics.expect_database()
         store = StatisticsStore(
             dsn,
             node=settings.name,
@@ -186,6 +189,7 @@ class RecursiveNode:
                 resolution_time_s=settings.resolution_time_s,
                 recursion_limit=settings.recursion_limit,
                 resolutions_max=settings.resolutions_max,
+                service_exchanges_max=settings.service_exchanges_max,
                 waiters_max=settings.waiters_max,
             ),
             observer=observer,

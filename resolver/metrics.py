@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import nan
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -79,11 +80,9 @@ class Metrics:
             ["level", "result"],
             registry=self.registry,
         )
-        self._redis_up = Gauge(
-            "handlegrid_redis_up", "Whether the second cache tier answers.", registry=self.registry
-        )
+        self._redis_up = Gauge("handlegrid_redis_up", "Whether the second cache tier answers.", registry=None)
         self._db_up = Gauge(
-            "handlegrid_db_up", "Whether the database of the day counters answers.", registry=self.registry
+            "handlegrid_db_up", "Whether the database of the day counters answers.", registry=None
         )
 
     def count(self, transport: str, op_code: int, code: int, outcome: str, elapsed_s: float) -> None:
@@ -126,6 +125,18 @@ class Metrics:
     def exchanged(self, level: str, result: str) -> None:
         """Count one request to another node: level is prefix, service, handle or forward; result ok or failed."""
         self._exchanges.labels(level, result).inc()
+
+    def expect_redis(self) -> None:
+        """Tell from now on whether the second tier answers; a node without one tells nothing about it."""
+        self._expect(self._redis_up)
+
+    def expect_database(self) -> None:
+        """The same for the database of the day counters."""
+        self._expect(self._db_up)
+
+    def _expect(self, up: Gauge) -> None:
+        up.set(nan)  # until it was asked for the first time
+        self.registry.register(up)
 
     def redis_is(self, *, up: bool) -> None:
         """The second tier answered, or did not."""

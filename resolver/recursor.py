@@ -22,8 +22,9 @@ from protocol.site import Service
 from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Denial, Entry, cache_key, denial_entry, record_entry
 from resolver.cache.records import Clocks
-from resolver.cache.singleflight import SingleFlight
+from resolver.cache.singleflight import SingleFlight, TooBusy
 from resolver.cache.tiered import TieredCache
+from resolver.shares import ServiceShares
 
 PASSED_ON: Final = frozenset(
     {
@@ -125,6 +126,7 @@ class Bounds:
     resolution_time_s: float
     recursion_limit: int
     resolutions_max: int
+    service_exchanges_max: int
     waiters_max: int
 
 
@@ -158,6 +160,7 @@ class Recursor:
         self._observer = observer
         self._clocks = clocks
         self._complaints = Complaints()
+        self._shares = ServiceShares(bounds.service_exchanges_max)
         self._flights: SingleFlight[tuple[bytes, bool, int], Entry] = SingleFlight(
             flights_max=bounds.resolutions_max, waiters_max=bounds.waiters_max
         )
@@ -190,9 +193,13 @@ class Recursor:
             )
         # The count is part of the key: a question that comes back to us in a loop must not wait for itself.
         key = (cache_key(handle), authoritative, recursion_count)
-        entry, shared = await self._flights.run(
-            key, lambda: self._fetch(handle, authoritative=authoritative, recursion_count=recursion_count)
-        )
+        try:
+            entry, shared = await self._flights.run(
+                key, lambda: self._fetch(handle, authoritative=authoritative, recursion_count=recursion_count)
+            )
+        except TooBusy as error:
+            self._observer.limit_reached(error.limit)
+            raise
         return Resolved(entry, Origin.SHARED if shared else Origin.FETCHED)
 
     async def close(self) -> None:
@@ -259,7 +266,8 @@ class Recursor:
             return self._upstream.exchange(ask, deadline_s=deadline_s, recursion_count=recursion_count)
 
         if ask.purpose is Purpose.HANDLE:
-            return await work()
+            with self._shares.take(ask.service.name):
+                return await work()
         return (await self._prefix_flights.run((ask.handle.key, ask.service, recursion_count), work))[0]
 
     def _entry_of(self, reply: Found | Denied) -> Entry:

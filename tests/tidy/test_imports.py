@@ -102,6 +102,7 @@ ORDER: Final = {
         "bootstrap",
         "cache",
         "forwarding",
+        "shares",
         "recursor",
         "observer",
         "statistics",

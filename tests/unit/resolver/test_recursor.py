@@ -48,7 +48,13 @@ class Fixture:
             delegations=MemoryCache(entries_max=100, octets_max=1_000_000),
         )
         self.cache = TieredCache(memory, lifetimes=Lifetimes(), observer=self, clocks=self.clocks)
-        limits = {"resolution_time_s": 5.0, "recursion_limit": 10, "resolutions_max": 10, "waiters_max": 10}
+        limits = {
+            "resolution_time_s": 5.0,
+            "recursion_limit": 10,
+            "resolutions_max": 10,
+            "service_exchanges_max": 10,
+            "waiters_max": 10,
+        }
         self.recursor = Recursor(
             cache=self.cache,
             root=self.root,
@@ -98,6 +104,19 @@ async def test_a_record_is_fetched_once_and_then_remembered() -> None:
     assert (first.origin, second.origin) == (Origin.FETCHED, Origin.HIT)
     assert fixture.counts == [("prefix", "ok")] * 3 + [("handle", "ok")]
     assert fixture.recursor.cached(PUMP) is second.entry
+
+
+async def test_one_slow_service_gets_its_share_and_leaves_the_rest_to_others() -> None:
+    fixture = Fixture(national_hierarchy(), service_exchanges_max=2)
+    await fixture.recursor.resolve(PUMP)
+    fixture.delay_s = 0.01
+    names = [Handle.parse(f"88.100.1/unseen-{number}") for number in range(3)]
+
+    outcomes = await asyncio.gather(*map(fixture.recursor.resolve, names), return_exceptions=True)
+
+    assert [isinstance(outcome, TooBusy) for outcome in outcomes] == [False, False, True]
+    assert fixture.limits == ["service_exchanges_max"]
+    assert isinstance((await fixture.recursor.resolve(names[2])).entry, Denial)
 
 
 async def test_a_cached_answer_makes_no_task() -> None:
