@@ -1,6 +1,7 @@
 """Metrics and day counters: every answer counted once, under labels from closed sets."""
 
 import struct
+from math import isnan
 
 from protocol.runtime.day_counters import DayCounters
 from resolver.metrics import Metrics
@@ -55,3 +56,17 @@ def test_a_page_of_our_own_is_no_resolution_of_the_day() -> None:
     observer.http_answered(2, 1, "miss", 0.002, "192.0.2.8")
 
     assert counters.take_delta() == ()
+
+
+def test_only_what_is_configured_is_told_to_be_up_or_down() -> None:
+    metrics = Metrics()
+    assert metrics.registry.get_sample_value("handlegrid_redis_up") is None
+    assert metrics.registry.get_sample_value("handlegrid_db_up") is None
+
+    metrics.expect_redis()
+    metrics.expect_database()
+    assert isnan(metrics.registry.get_sample_value("handlegrid_redis_up") or 0)
+    metrics.redis_is(up=False)
+    metrics.database_is(up=True)
+    assert metrics.registry.get_sample_value("handlegrid_redis_up") == 0
+    assert metrics.registry.get_sample_value("handlegrid_db_up") == 1
