@@ -3,22 +3,17 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
-
-import structlog
 
 from protocol.errors import StoreUnavailable
 from protocol.generations import Generations
 from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
-from protocol.runtime.listeners import Listeners, open_listeners
+from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import tell_build
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.http import HttpListener
-from protocol.transport.tcp import TcpListener
-from protocol.transport.udp import UdpListener
 from registry.health import DatabaseWatch
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
@@ -28,20 +23,6 @@ from registry.rest.handles import HandlesApi
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, TrafficObserver
 from registry.wire_server import WireServer
-
-log = structlog.get_logger(__name__)
-
-Endpoint = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryAddresses:
-    """Where a started node listens, as (address, port) pairs; a disabled listener has no pair."""
-
-    udp: tuple[Endpoint, ...]
-    tcp: tuple[Endpoint, ...]
-    http: tuple[Endpoint, ...]
-    admin: tuple[Endpoint, ...]
 
 
 class RegistryNode:
@@ -57,10 +38,10 @@ class RegistryNode:
         self._unsafe = unsafe
         self._resources = AsyncExitStack()
         self._node: Node | None = None
-        self._addresses: RegistryAddresses | None = None
+        self._addresses: Addresses | None = None
 
     @property
-    def addresses(self) -> RegistryAddresses:
+    def addresses(self) -> Addresses:
         """Where the node listens; only after start()."""
         assert self._addresses is not None, "the node is not started"
         return self._addresses
@@ -85,7 +66,6 @@ class RegistryNode:
         except BaseException:
             await self.stop()
             raise
-        log.info("listening", site_serial=self.site.serial, **asdict(self.addresses))
 
     async def stop(self) -> None:
         """Stop accepting, let requests in progress end, write the counters, close the database.
@@ -107,7 +87,7 @@ class RegistryNode:
         self._start_tasks(statistics, watch)
         listeners = await self._open_listeners(node, TrafficObserver(self.metrics, statistics))
         admin = await self._open_admin(watch)
-        self._addresses = _addresses(listeners, admin)
+        self._addresses = listeners.addresses(admin)
         self.metrics.watch_sockets(lambda: listeners.udp_drops)
         self.metrics.watch_disk("data", str(self.settings.data_dir))
         tell_build(self.metrics.registry)
@@ -176,13 +156,3 @@ class RegistryNode:
         admin = await start_admin(settings.admin_address, settings.admin_port, self.metrics.registry, [check])
         self._resources.push_async_callback(admin.close)
         return admin
-
-
-def _addresses(listeners: Listeners, admin: HttpListener | None) -> RegistryAddresses:
-    opened = listeners.opened
-    return RegistryAddresses(
-        udp=tuple(listener.address for listener in opened if isinstance(listener, UdpListener)),
-        tcp=tuple(listener.address for listener in opened if isinstance(listener, TcpListener)),
-        http=tuple(listener.address for listener in opened if isinstance(listener, HttpListener)),
-        admin=() if admin is None else (admin.address,),
-    )
