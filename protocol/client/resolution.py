@@ -32,7 +32,7 @@ from protocol.client.delegation import (
 from protocol.client.selection import Opening, routable_sites
 from protocol.client.walk import Walk
 from protocol.codes import REFERRALS, ResponseCode
-from protocol.errors import LameService, ResolutionFailed, Unreachable
+from protocol.errors import InvalidHandle, LameService, ResolutionFailed, Unreachable
 from protocol.handle import Handle, Prefix
 from protocol.site import Service, Site
 
@@ -125,7 +125,10 @@ class Resolution:
         self._reply: Reply | None = None
         self._failure: ResolutionFailed | None = None
         self._walks: list[Walk] = []
-        self._begin(question.handle.resolved, question.indexes, question.types)
+        target = question.handle.resolved
+        self._begin(target, question.indexes, question.types)
+        if not _has_prefix(target):
+            self._reply = self._denied(f"{target.prefix} is no prefix: it has an empty label")
 
     def step(self) -> Ask | Reply:
         """What to do next: one exchange, or nothing more, with the reply. Repeatable until it is answered or failed.
@@ -344,11 +347,10 @@ class Resolution:
         if len(self._walks) > 1:
             self._give_up(failures.unregistered(walk, prefix))
             return
-        self._reply = Denied(
-            handle=self._question.handle,
-            code=ResponseCode.HANDLE_NOT_FOUND,
-            message=f"Prefix {prefix} is not registered",
-        )
+        self._reply = self._denied(f"Prefix {prefix} is not registered")
+
+    def _denied(self, message: str) -> Denied:
+        return Denied(handle=self._question.handle, code=ResponseCode.HANDLE_NOT_FOUND, message=message)
 
     def _give_up(self, failure: ResolutionFailed) -> None:
         """Nobody at the innermost walk's locator helps: take what else there is, outwards, else fail."""
@@ -380,6 +382,15 @@ class Resolution:
         self._facts[prefix.key] = None
         self._place(walk)
         return True
+
+
+def _has_prefix(target: Handle) -> bool:
+    """Whether the target's prefix could be allocated at all; nobody needs to be asked about one that could not."""
+    try:
+        Prefix.parse(target.prefix.octets)
+    except InvalidHandle:
+        return False
+    return True
 
 
 def _referred(walk: Walk, answer: Answer) -> Locator:

@@ -235,10 +235,22 @@ def test_a_prefix_record_that_does_not_exist_is_denied_by_the_nearest_service() 
 
 
 @pytest.mark.parametrize(
-    "name", ["/x", "a..b/c", ".a/b", "0.NA/a/b", "0.NA/", "\ud800/x".encode("utf-8", "surrogatepass")]
+    "name",
+    ["/x", "a..b/c", "88.10..1/x", ".a/b", "0.NA/a/b", "0.NA/", "\ud800/x".encode("utf-8", "surrogatepass")],
 )
 def test_odd_names_are_denied_and_never_crash(name: str | bytes) -> None:
     world = national_hierarchy()
     walk = Resolution(Question(handle=Handle.parse(name)), root=service(ROOT))
 
     assert isinstance(world.drive(walk), Denied)
+
+
+@pytest.mark.parametrize("name", ["/x", "88.10..1/x", ".88/x", "88./x"])
+def test_nobody_is_asked_about_a_prefix_with_an_empty_label(name: str) -> None:
+    world = national_hierarchy()
+
+    reply = world.drive(resolution(name))
+
+    assert isinstance(reply, Denied)
+    assert reply.code == ResponseCode.HANDLE_NOT_FOUND
+    assert not world.asked
