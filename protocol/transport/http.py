@@ -29,6 +29,9 @@ HANDSHAKE_S: Final = 10.0  # for a TLS handshake
 REQUEST_S: Final = 60.0  # for one request, its body included
 LINGER_S: Final = 2.0  # for a client to stop sending a body that nobody reads
 LINE_OCTETS_MAX: Final = 8_190  # a name of 2,048 octets, each percent-encoded, and its query fit
+READ_AHEAD_OCTETS: Final = (
+    4_096  # of a body, ahead of its reader: in chunks of one octet it takes 25 times that
+)
 HEADERS_MAX: Final = 64
 _ACCEPTS_PER_TURN: Final = 64  # then other sockets have their turn
 _ACCEPT_PAUSE_S: Final = 0.5  # when the process has no file descriptor left
@@ -228,6 +231,7 @@ class HttpListener:
             max_field_size=LINE_OCTETS_MAX,
             max_headers=HEADERS_MAX,
             auto_decompress=False,
+            read_bufsize=READ_AHEAD_OCTETS,
         )
 
 
