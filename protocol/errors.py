@@ -75,6 +75,13 @@ class ResolutionFailed(HandleError):
         self.remedy = remedy
         super().__init__(f"{node}: {cause}" if node else cause)
 
+    def explain(self) -> str:
+        """All of it on one line, for whoever asked: which node, what happened there, since when, what to do."""
+        cause = str(self).rstrip(".")  # it may be another node's whole sentence
+        since = f" (since {self.since})" if self.since else ""
+        remedy = f" Remedy: {self.remedy}" if self.remedy else ""
+        return f"{cause}{since}.{remedy}"
+
 
 class Unreachable(ResolutionFailed):
     """No server of a service answered in time."""

@@ -1,7 +1,6 @@
 """RegistryNode: a node with its listeners, metrics and health, on the running event loop."""
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 
 from protocol.errors import StoreUnavailable
@@ -119,9 +118,7 @@ class RegistryNode:
         self._resources.push_async_callback(end)
 
     async def _open_listeners(self, node: Node, observer: TrafficObserver) -> Listeners:
-        wire = WireServer(
-            operations=node.operations, site=node.site, monotonic=time.monotonic, wall_clock=time.time
-        )
+        wire = WireServer(node.operations, node.site)
         handles = HandlesApi(
             operations=node.operations,
             metrics=self.metrics,

@@ -1,23 +1,17 @@
-"""Handle protocol server: request message -> operation -> response message.
-
-Answers resolution (1) and get-site-info (2); every other operation gets RC 5. What is asked of the database
-is decided in operations.py alone.
-"""
+"""Handle protocol server of a registry node: a resolution is what operations.py says of the stored record."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
-from protocol.bodies import ErrorBody, ReferralBody, ResolutionRequest, ResolutionResponse, SiteInfoResponse
-from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import HandleError, StoreUnavailable, WireError
-from protocol.generations import Stamp
-from protocol.message import Message, decode_message, undecodable
-from protocol.runtime.logs import request_scope
+from protocol.bodies import ReferralBody, ResolutionRequest, ResolutionResponse
+from protocol.codes import OpFlag, ResponseCode
+from protocol.errors import StoreUnavailable
+from protocol.message import Message
+from protocol.runtime import wire_server
 from protocol.site import Site
-from protocol.transport.base import Answer, Peer
+from protocol.transport.base import Answer
 from registry.operations import Operations
 from registry.outcomes import Denied, Found, Referred
 
@@ -25,120 +19,46 @@ ANSWER_TIME_MAX_S: Final = 5.0  # deployed clients retry three times in three se
 CACHE_TIME_MAX_S: Final = 30.0
 """Generations end a cached answer at once when this host writes; this bound counts when another host does."""
 
-log = structlog.get_logger(__name__)
 
+class WireServer(wire_server.WireServer):
+    """The authority: values, denials and referrals, each with the generations that it was made from."""
 
-class WireServer:
-    """The responder of the UDP, TCP and tunnel listeners: octets of a request in, those of the response out."""
+    not_supported = "This server does not support {operation}."
 
     def __init__(
         self,
-        *,
         operations: Operations,
         site: Site,
-        monotonic: Callable[[], float],
-        wall_clock: Callable[[], float],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         answer_time_max_s: float = ANSWER_TIME_MAX_S,
     ) -> None:
-        """Take what answers are made of.
-
-        site: our own site record, which also tells the serial and whether we are primary.
-        """
+        super().__init__(site, clock=clock, wall_clock=wall_clock)
         self._operations = operations
-        self._site = site
-        self._monotonic = monotonic
-        self._wall_clock = wall_clock
         self._answer_time_max_s = answer_time_max_s
 
-    async def respond(self, octets: bytes, peer: Peer) -> Answer | None:
-        """Answer one whole message, envelope included; None means silence. Never raises.
-
-        Octets that are no message get RC 4. A message that is itself a response gets silence: two servers
-        would otherwise answer each other for ever. How many requests wait at once is bounded by the transports.
-        """
-        try:
-            request = decode_message(octets)
-        except WireError as error:
-            return Answer(octets=undecodable(octets, str(error), self._wall_clock()).encode())
-        if request.header.response_code:
-            return None
-        try:
-            with request_scope(str(request.envelope.request_id)):
-                async with asyncio.timeout(self._answer_time_max_s):
-                    return await self._dispatch(request)
-        except (StoreUnavailable, TimeoutError):
-            return self._error(request, ResponseCode.ERROR, "The database of this server does not answer.")
-        except HandleError as error:
-            if error.code is ResponseCode.ERROR:  # a fault of ours, whose text is for operators
-                return self._internal_error(request, peer, error)
-            return self._error(request, error.code, str(error))
-        except Exception as error:
-            return self._internal_error(request, peer, error)
-
-    async def _dispatch(self, request: Message) -> Answer:
-        operation = request.header.op_code
-        if operation not in (OpCode.RESOLUTION, OpCode.GET_SITE_INFO):
-            return self._error(
-                request,
-                ResponseCode.OPERATION_NOT_SUPPORTED,
-                f"This server does not support operation {operation}.",
-            )
-        if request.has(OpFlag.CERT):
-            return self._error(
-                request, ResponseCode.OPERATION_NOT_SUPPORTED, "This server does not sign its answers."
-            )
-        if operation == OpCode.GET_SITE_INFO:
-            return self._answer(request, ResponseCode.SUCCESS, SiteInfoResponse(site=self._site).encode())
-        return await self._resolve(request)
-
-    async def _resolve(self, request: Message) -> Answer:
+    async def resolve(self, request: Message) -> Answer:
+        """Answer from the database, or say that it does not answer."""
         question = ResolutionRequest.decode(request.body)
-        outcome = await self._operations.resolve(
-            question.handle,
-            indexes=question.indexes,
-            types=question.types,
-            refer=not request.has(OpFlag.DNRF),
-        )
-        match outcome:
-            case Found(values=values):
-                body = ResolutionResponse(handle=question.handle, values=values).encode()
-                lifetime_s = min(CACHE_TIME_MAX_S, values.smallest_ttl_s(self._wall_clock()))
-                return self._answer(request, ResponseCode.SUCCESS, body, outcome.stamp, lifetime_s)
-            case Referred(code=code, values=values):
-                body = ReferralBody(values=values).encode()
-                return self._answer(request, code, body, outcome.stamp, CACHE_TIME_MAX_S)
-            case Denied(code=code, message=message):
-                return self._answer(
-                    request, code, ErrorBody(message=message).encode(), outcome.stamp, CACHE_TIME_MAX_S
+        try:
+            async with asyncio.timeout(self._answer_time_max_s):
+                outcome = await self._operations.resolve(
+                    question.handle,
+                    indexes=question.indexes,
+                    types=question.types,
+                    refer=not request.has(OpFlag.DNRF),
                 )
-
-    def _internal_error(self, request: Message, peer: Peer, error: Exception) -> Answer:
-        request_id = request.envelope.request_id
-        log.error("request_failed", peer=peer.host, request_id=request_id, exc_info=error)
-        return self._error(request, ResponseCode.ERROR, "Internal error.")
-
-    def _error(self, request: Message, code: ResponseCode, message: str) -> Answer:
-        return self._answer(request, code, ErrorBody(message=message).encode())
-
-    def _answer(
-        self,
-        request: Message,
-        code: ResponseCode,
-        body: bytes,
-        stamp: Stamp | None = None,
-        lifetime_s: float = 0.0,
-    ) -> Answer:
-        """Encode a response; with a stamp and a lifetime the answer cache may keep it that long."""
-        response = request.answer(
-            code,
-            body,
-            authoritative=self._site.primary,
-            site_serial=self._site.serial,
-            wall_s=self._wall_clock(),
-        )
-        cacheable = stamp is not None and lifetime_s > 0
-        return Answer(
-            octets=response.encode(),
-            cache_until_s=self._monotonic() + lifetime_s if cacheable else None,
-            stamp=stamp if cacheable else None,
-        )
+        except (StoreUnavailable, TimeoutError):
+            return self.refuse(request, ResponseCode.ERROR, "The database of this server does not answer.")
+        expires_s = self.clock() + CACHE_TIME_MAX_S
+        match outcome:
+            case Found(values=values, stamp=stamp):
+                body = ResolutionResponse(handle=question.handle, values=values).encode()
+                expires_s = min(expires_s, self.clock() + values.smallest_ttl_s(self.wall_clock()))
+                return self.answer(request, ResponseCode.SUCCESS, body, expires_s=expires_s, stamp=stamp)
+            case Referred(code=code, values=values, stamp=stamp):
+                body = ReferralBody(values=values).encode()
+                return self.answer(request, code, body, expires_s=expires_s, stamp=stamp)
+            case Denied(code=code, message=message, stamp=stamp):
+                return self.refuse(request, code, message, expires_s=expires_s, stamp=stamp)

@@ -22,14 +22,13 @@ from protocol.transport.http import peer_host
 from protocol.transport.http_answers import READING, for_any_origin, preflight
 from protocol.transport.http_target import BadTarget, Target, parse_target
 from protocol.value import ValueList
-from resolver.cache.policy import Denial, Entry
+from resolver.cache.policy import Denial, Entry, select
 from resolver.cache.records import Clocks
 from resolver.cache.singleflight import TooBusy
 from resolver.http_headers import entity_tag, freshness, matches, static_freshness, wants_json
 from resolver.pages import Pages, local_path, redirect_target
 from resolver.recursor import Origin, Recursor, Resolved, system_clocks
 from resolver.scheme import strip_scheme
-from resolver.wire_server import explain, select
 
 HANDLES: Final = b"/api/handles/"
 SITE: Final = b"/api/site"
@@ -259,9 +258,9 @@ def _describe(error: HandleError) -> tuple[int, ResponseCode, str, str]:
         case TooBusy():
             return 503, error.code, str(error), ""
         case Unreachable():
-            return 504, error.code, explain(error), ""
+            return 504, error.code, error.explain(), ""
         case ResolutionFailed():
-            return 502, error.code, explain(error), ""
+            return 502, error.code, error.explain(), ""
         case _:
             return http_status(error.code), error.code, str(error), ""
 

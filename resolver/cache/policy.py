@@ -91,3 +91,18 @@ def denial_entry(code: ResponseCode, message: str, *, lifetimes: Lifetimes, now_
         stored_s=now_s,
         expires_s=now_s + lifetimes.of_denial(code),
     )
+
+
+def select(entry: Entry, indexes: tuple[int, ...], types: tuple[str, ...]) -> ValueList | Denial:
+    """What a question about part of a record gets: its public values that fit, or the denial.
+
+    A record of which nothing fits becomes "values not found", which lives as long as the record.
+    """
+    if isinstance(entry, Denial):
+        return entry
+    selected = entry.values.select(indexes, types)
+    if selected.count:
+        return selected
+    return Denial(
+        code=ResponseCode.VALUES_NOT_FOUND, message="", stored_s=entry.stored_s, expires_s=entry.expires_s
+    )

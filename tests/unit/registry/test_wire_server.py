@@ -11,6 +11,7 @@ from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.errors import StoreUnavailable
 from protocol.handle import Handle
 from protocol.message import UNKNOWN_REQUEST_ID, Message, decode_message, matches_digest, split_digest
+from protocol.runtime.wire_server import SITE_ANSWER_LIFE_S
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer
 from protocol.value import HandleValue, ValueList
@@ -55,9 +56,9 @@ class FakeOperations:
 
 def server(operations: FakeOperations, *, primary: bool = True) -> WireServer:
     return WireServer(
-        operations=cast(Operations, operations),
-        site=Site(serial=9, primary=primary),
-        monotonic=lambda: NOW_S,
+        cast(Operations, operations),
+        Site(serial=9, primary=primary),
+        clock=lambda: NOW_S,
         wall_clock=lambda: WALL_S,
         answer_time_max_s=0.01,
     )
@@ -158,7 +159,7 @@ async def test_site_information_is_the_bare_site_record() -> None:
     answer, response = await ask(None, request(OpCode.GET_SITE_INFO, b"\0\0\0\1/"))
 
     assert SiteInfoResponse.decode(response.body).site == Site(serial=9)
-    assert answer.cache_until_s is None
+    assert answer.cache_until_s == NOW_S + SITE_ANSWER_LIFE_S
 
 
 @pytest.mark.parametrize("operation", [*(op for op in OpCode if op not in (1, 2)), 0, 99, 4_294_967_295])

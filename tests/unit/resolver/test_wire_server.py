@@ -15,9 +15,9 @@ from protocol.message import Header, Message, decode_message, split_digest
 from protocol.site import single_server_site
 from protocol.transport.base import Answer, Peer
 from protocol.value import HandleValue, ValueList
-from resolver.cache.policy import Denial, Entry, Record
+from resolver.cache.policy import Denial, Entry, Record, select
 from resolver.recursor import Origin, Recursor, Resolved
-from resolver.wire_server import WireServer, select
+from resolver.wire_server import WireServer
 
 NOW_S, WALL_S = 1_000.0, 1_700_000_000.0
 PEER = Peer(host="192.0.2.1", port=1, transport="udp")
