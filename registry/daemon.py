@@ -9,7 +9,7 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
-from protocol.runtime.metrics import tell_build
+from protocol.runtime.metrics import ANSWER_CACHE
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.http import HttpListener
@@ -20,7 +20,7 @@ from registry.operations import Operations
 from registry.rest.app import RestApi
 from registry.rest.handles import HandlesApi
 from registry.settings import RegistrySettings
-from registry.statistics import DailyStatistics, TrafficObserver
+from registry.statistics import DailyStatistics, RegistryObserver
 from registry.wire_server import WireServer
 
 
@@ -84,12 +84,11 @@ class RegistryNode:
         watch = DatabaseWatch(node.store, self.metrics.db_up)
         await watch.probe()
         self._start_tasks(statistics, watch)
-        listeners = await self._open_listeners(node, TrafficObserver(self.metrics, statistics))
+        listeners = await self._open_listeners(node, RegistryObserver(self.metrics, statistics))
         admin = await self._open_admin(watch)
         self._addresses = listeners.addresses(admin)
-        self.metrics.watch_sockets(lambda: listeners.udp_drops)
+        self.metrics.process.started(lambda: listeners.udp_drops)
         self.metrics.watch_disk("data", str(self.settings.data_dir))
-        tell_build(self.metrics.registry)
 
     async def _open_node(self) -> Node:
         settings = self.settings
@@ -117,7 +116,7 @@ class RegistryNode:
 
         self._resources.push_async_callback(end)
 
-    async def _open_listeners(self, node: Node, observer: TrafficObserver) -> Listeners:
+    async def _open_listeners(self, node: Node, observer: RegistryObserver) -> Listeners:
         wire = WireServer(node.operations, node.site)
         handles = HandlesApi(
             operations=node.operations,
@@ -142,7 +141,7 @@ class RegistryNode:
         if not octets_max:
             return None
         cache = AnswerCache(octets_max=octets_max, generations=generations)
-        self.metrics.watch_answer_cache(lambda: len(cache), lambda: cache.octets)
+        self.metrics.watch_cache(ANSWER_CACHE, lambda: len(cache), lambda: cache.octets)
         return cache
 
     async def _open_admin(self, watch: DatabaseWatch) -> HttpListener | None:

@@ -12,7 +12,7 @@ from typing import Final, Self
 from protocol.codes import OpCode
 from protocol.errors import StoreUnavailable
 from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta, outcome_of_code
-from protocol.transport.base import Limit, TransportName
+from protocol.runtime.traffic import TrafficObserver
 from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
@@ -21,8 +21,6 @@ from registry.settings import RegistrySettings
 from registry.store import Connection, Store
 
 DAYS_REMEMBERED: Final = 2  # around midnight two days are counted at once
-_RESPONSE_IDS: Final = slice(20, 28)  # op code and response code of a message
-_COUNTERS_MAX: Final = 4_096  # known operations × codes × transports × outcomes; unknown ones share a name
 
 _ADD_DAY: Final = """
     INSERT INTO daily_statistics AS kept (day, resolutions, successes, denials, failures, registrations,
@@ -157,55 +155,19 @@ async def count_registrations(store: Store, settings: RegistrySettings, count: i
     await statistics.write()
 
 
-class TrafficObserver:
-    """Counts every answer: as a metric, and resolutions in the counters of the day."""
+class RegistryObserver(TrafficObserver):
+    """Counts writes too: as a metric, and identifiers that were created in the counters of the day."""
 
     def __init__(self, metrics: RegistryMetrics, statistics: DailyStatistics) -> None:
-        self._metrics = metrics
-        self._statistics = statistics
-        self._counters: dict[tuple[TransportName, bytes, str], Callable[[float], None]] = {}
-
-    def answered(
-        self,
-        transport: TransportName,
-        request_octets: bytes,
-        response_octets: bytes,
-        outcome: str,
-        elapsed_s: float,
-        *,
-        host: str,
-    ) -> None:
-        """Count an answer that was encoded; see protocol.transport.base.TransportObserver."""
-        ids = response_octets[_RESPONSE_IDS]
-        op_code, code = int.from_bytes(ids[:4], "big"), int.from_bytes(ids[4:], "big")
-        count = self._counters.get((transport, ids, outcome))
-        if count is None:
-            count = self._metrics.answer_counter(transport, op_code, code, outcome, cached=True)
-            if len(self._counters) < _COUNTERS_MAX:
-                self._counters[transport, ids, outcome] = count
-        count(elapsed_s)
-        if op_code == OpCode.RESOLUTION:
-            self._statistics.resolved(code, elapsed_s, host)
-
-    def answered_http(self, operation: int, code: int, elapsed_s: float, host: str) -> None:
-        """Count an answer of the HTTP interface; operation: what it was about, 0 for what is none."""
-        self._metrics.answer_counter("http", operation, code, "miss", cached=False)(elapsed_s)
-        if operation == OpCode.RESOLUTION:
-            self._statistics.resolved(code, elapsed_s, host)
+        super().__init__(metrics, statistics.resolved)
+        self._count_write = metrics.registered
+        self._count_creation = statistics.registered
 
     def registered(self, via: str, operation: OpCode, result: Result) -> None:
         """Count the result of a write."""
-        self._metrics.registered(via, operation, result)
+        self._count_write(via, operation, result)
         if isinstance(result, Created):
-            self._statistics.registered()
-
-    def limit_reached(self, name: Limit) -> None:
-        """Count a limit that was met."""
-        self._metrics.limit_reached.labels(name).inc()
-
-    def undecodable(self, transport: TransportName) -> None:
-        """Count octets that are no request."""
-        self._metrics.undecodable(transport)
+            self._count_creation()
 
 
 def _row(delta: DayDelta) -> Iterable[object]:

@@ -16,7 +16,7 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
-from protocol.runtime.metrics import tell_build
+from protocol.runtime.metrics import ANSWER_CACHE
 from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.exchanger import Exchanger
@@ -29,8 +29,8 @@ from resolver.cache.redis import RedisTier
 from resolver.cache.tiered import Memory, TieredCache
 from resolver.forwarding import ForwardClient, Forwarding
 from resolver.http_api import HttpApi
-from resolver.metrics import Metrics
-from resolver.observer import Observer
+from resolver.metrics import ResolverMetrics
+from resolver.observer import ResolverObserver
 from resolver.pages import Pages
 from resolver.recursor import Bounds, Recursor, system_clocks
 from resolver.settings import EVERYTHING, ResolverSettings
@@ -77,10 +77,9 @@ class RecursiveNode:
         _refuse_own_addresses(settings)
         self._stopping.clear()
         root = Root(settings.root_site_file)
-        metrics = Metrics()
-        tell_build(metrics.registry)
+        metrics = ResolverMetrics()
         counters = DayCounters(sources_max=settings.statistics_sources_max)
-        observer = Observer(metrics, counters)
+        observer = ResolverObserver(metrics, counters)
         admin = await self._open_admin(metrics)
         self._store_statistics(metrics, counters)
         if settings.redis_address():
@@ -88,11 +87,11 @@ class RecursiveNode:
         cache = self._cache(metrics, observer)
         recursor = self._recursor(root, cache, observer)
         listeners = await self._listen(recursor, observer, self._answer_cache(metrics))
-        metrics.watch_sockets(lambda: listeners.udp_drops)
+        metrics.process.started(lambda: listeners.udp_drops)
         self._own_task(measure_lag(metrics.event_loop_lag.set))
         self._addresses = listeners.addresses(admin)
 
-    async def _open_admin(self, metrics: Metrics) -> HttpListener | None:
+    async def _open_admin(self, metrics: ResolverMetrics) -> HttpListener | None:
         if not self.settings.admin_port:
             return None
         check = Check(name="listeners", probe=self._unready)
@@ -107,7 +106,7 @@ class RecursiveNode:
             return "the node is stopping"
         return None if self._addresses is not None else "the listeners are not open yet"
 
-    def _store_statistics(self, metrics: Metrics, counters: DayCounters) -> None:
+    def _store_statistics(self, metrics: ResolverMetrics, counters: DayCounters) -> None:
         """Write the day's counters now and then; without a database, drop them, so that they stay bounded."""
         settings = self.settings
         dsn = settings.statistics_dsn()
@@ -128,7 +127,7 @@ class RecursiveNode:
         # Awaited and not cancelled: a write that is cut off would count twice or not at all.
         self._closers.push_async_callback(_wait_for, asyncio.get_running_loop().create_task(writing))
 
-    def _cache(self, metrics: Metrics, observer: Observer) -> TieredCache:
+    def _cache(self, metrics: ResolverMetrics, observer: ResolverObserver) -> TieredCache:
         settings = self.settings
         memory = Memory(
             records=MemoryCache(entries_max=settings.value_entries_max, octets_max=settings.value_octets_max),
@@ -151,7 +150,7 @@ class RecursiveNode:
             namespace=settings.redis_namespace,
         )
 
-    def _redis(self, observer: Observer) -> RedisTier | None:
+    def _redis(self, observer: ResolverObserver) -> RedisTier | None:
         settings = self.settings
         address = settings.redis_address()
         if not address:
@@ -168,7 +167,7 @@ class RecursiveNode:
         self._closers.push_async_callback(tier.close)
         return tier
 
-    def _recursor(self, root: Root, cache: TieredCache, observer: Observer) -> Recursor:
+    def _recursor(self, root: Root, cache: TieredCache, observer: ResolverObserver) -> Recursor:
         settings = self.settings
         exchanger = Exchanger()
         self._closers.push_async_callback(exchanger.close)
@@ -197,15 +196,17 @@ class RecursiveNode:
         self._closers.push_async_callback(recursor.close)
         return recursor
 
-    def _answer_cache(self, metrics: Metrics) -> AnswerCache | None:
+    def _answer_cache(self, metrics: ResolverMetrics) -> AnswerCache | None:
         octets_max = self.settings.answer_cache_octets_max
         if not octets_max:
             return None
         answers = AnswerCache(octets_max=octets_max)
-        metrics.watch_cache("answers", lambda: len(answers), lambda: answers.octets)
+        metrics.watch_cache(ANSWER_CACHE, lambda: len(answers), lambda: answers.octets)
         return answers
 
-    async def _listen(self, recursor: Recursor, observer: Observer, answers: AnswerCache | None) -> Listeners:
+    async def _listen(
+        self, recursor: Recursor, observer: ResolverObserver, answers: AnswerCache | None
+    ) -> Listeners:
         settings = self.settings
         wire = WireServer(recursor, self.site)
         app = web.Application()
@@ -215,7 +216,7 @@ class RecursiveNode:
             pages,
             site=self.site,
             node=settings.name,
-            on_answer=observer.http_answered,
+            on_answer=observer.answered_http,
         )
         api.add_routes(app)
         listeners = await open_listeners(settings, wire.respond, app, cache=answers, observer=observer)
@@ -240,7 +241,7 @@ def _own_site(settings: ResolverSettings) -> Site:
     )
 
 
-def _watch(metrics: Metrics, name: str, table: MemoryCache[Any]) -> None:
+def _watch(metrics: ResolverMetrics, name: str, table: MemoryCache[Any]) -> None:
     metrics.watch_cache(name, lambda: len(table), lambda: table.octets)
 
 

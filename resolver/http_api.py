@@ -5,7 +5,7 @@ Paths are matched on the raw request target, since a handle may hold any octet, 
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from protocol.errors import HandleError, InvalidHandle, ResolutionFailed, Unreac
 from protocol.handle import Handle
 from protocol.jsonform import printable, record_to_json, site_reply
 from protocol.runtime.logs import request_scope
+from protocol.runtime.traffic import AnswerObserver
 from protocol.site import Site
 from protocol.transport.http import peer_host
 from protocol.transport.http_answers import READING, for_any_origin, preflight
@@ -46,9 +47,6 @@ ANYBODY: Final = {
 }
 """Records are public: scripts of any origin may read them."""
 ROBOTS: Final = "User-agent: *\nDisallow: /\n"
-
-AnswerObserver = Callable[[int, int, str, float, str], None]
-"""Told of every answer: operation (0: none, a page of our own), response code, outcome, seconds, client's address."""
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta
-from resolver.metrics import Metrics
+from resolver.metrics import ResolverMetrics
 
 TIMEOUT_S: Final = 5.0  # for connecting and for one write; counts are given back when it takes longer
 SCHEMA_LOCK: Final = 7_365_201_844  # several nodes may share the database and create the tables at once
@@ -73,7 +73,7 @@ class StatisticsStore:
     """Adds what was counted to the tables; one connection, made when it is needed."""
 
     def __init__(
-        self, dsn: str, *, node: str, counters: DayCounters, metrics: Metrics, sources_max: int
+        self, dsn: str, *, node: str, counters: DayCounters, metrics: ResolverMetrics, sources_max: int
     ) -> None:
         """node tells the rows of several nodes apart; sources_max bounds the rows of a day."""
         self._dsn = dsn

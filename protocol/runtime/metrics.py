@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from protocol.codes import REFERRALS, ResponseCode
+from protocol.codes import REFERRALS, ResponseCode, op_name, rc_name
 from protocol.runtime import build
 
 DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
+LABELS_REMEMBERED: Final = 4_096  # transports by operations by codes; finding a child takes a microsecond
+ANSWER_CACHE: Final = "answers"
 FAST_PATH: Final = "none"  # no compiled data path is built in
 _SHED: Final = frozenset({ResponseCode.SERVER_TOO_BUSY, ResponseCode.SERVER_BACKUP})
 _ERRORS: Final = frozenset({ResponseCode.ERROR, ResponseCode.PROTOCOL_ERROR, ResponseCode.RECURSION_LIMIT})
@@ -31,29 +34,132 @@ def outcome_of(code: int, told: str) -> str:
     return "error" if code in _ERRORS else "denied"
 
 
-def tell_build(registry: CollectorRegistry) -> None:
-    """Adds what runs: version, commit, event loop. Call it on the running loop."""
-    gauge = Gauge(
-        "handlegrid_build_info",
-        "Always 1; what runs is in the labels.",
-        ["version", "commit", "loop", "fast_path"],
-        registry=registry,
-    )
-    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-    gauge.labels(version=build.version(), commit=build.commit(), loop=loop, fast_path=FAST_PATH).set(1)
+class ProcessMetrics(Collector):
+    """What runs in this process, and how many datagrams the kernel dropped before it could read them."""
 
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Add the collectors; started() fills them, each time that a node starts."""
+        self._drops: Callable[[], int] | None = None
+        self._build = Gauge(
+            "handlegrid_build_info",
+            "Always 1; what runs is in the labels.",
+            ["version", "commit", "loop", "fast_path"],
+            registry=registry,
+        )
+        registry.register(self)
 
-class SocketDrops(Collector):
-    """Datagrams that the kernel dropped, asked of it whenever metrics are collected."""
-
-    def __init__(self, drops: Callable[[], int]) -> None:
-        """drops: the count since the sockets were opened, such as Listeners.udp_drops."""
-        self._drops = drops
+    def started(self, udp_drops: Callable[[], int]) -> None:
+        """Tell about a node on the running loop. udp_drops: asked at each collection, such as Listeners.udp_drops."""
+        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        self._build.labels(build.version(), build.commit(), loop, FAST_PATH).set(1)
+        self._drops = udp_drops
 
     def collect(self) -> Iterable[CounterMetricFamily]:
-        """The one counter, under the name that a Counter would have."""
-        yield CounterMetricFamily(
-            "handlegrid_udp_socket_drops_total",
-            "Datagrams that the kernel dropped since a socket's buffer was full.",
-            value=self._drops(),
+        """The counter of the kernel, under the name that a Counter would have; nothing before the start."""
+        if self._drops is not None:
+            yield CounterMetricFamily(
+                "handlegrid_udp_socket_drops_total",
+                "Datagrams that the kernel dropped since a socket's buffer was full.",
+                value=self._drops(),
+            )
+
+
+class NodeMetrics:
+    """What every node tells, in a registry of its own, so that several nodes fit into one process.
+
+    Labels come from closed sets, never a handle, never a peer; units are seconds and octets.
+    """
+
+    def __init__(self, role: str) -> None:
+        """role: the label of who answers."""
+        self.registry = CollectorRegistry()
+        self.event_loop_lag = Gauge(
+            "handlegrid_event_loop_lag_seconds",
+            "How late the event loop woke a timer at the last probe.",
+            registry=self.registry,
         )
+        self.process = ProcessMetrics(self.registry)
+        self._role = role
+        self._answer_metrics()
+        self._cache_metrics()
+        self._counter_of = lru_cache(LABELS_REMEMBERED)(self._make_counter)
+
+    def _answer_metrics(self) -> None:
+        self._requests = Counter(
+            "handlegrid_requests_total",
+            "Requests answered.",
+            ["role", "transport", "op", "rc"],
+            registry=self.registry,
+        )
+        self._duration = Histogram(
+            "handlegrid_request_duration_seconds",
+            "First octet read to last written.",
+            ["role", "outcome"],
+            buckets=DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._limits = Counter(
+            "handlegrid_limit_reached_total",
+            "Requests and connections that met a named limit.",
+            ["limit"],
+            registry=self.registry,
+        )
+
+    def _cache_metrics(self) -> None:
+        lookups = Counter(
+            "handlegrid_cache_lookups_total",
+            "Look-ups in a cache.",
+            ["cache", "tier", "result"],
+            registry=self.registry,
+        )
+        self._lookup_counter = lru_cache(LABELS_REMEMBERED)(
+            lambda cache, tier, hit: lookups.labels(cache, tier, "hit" if hit else "miss")
+        )
+        self._entries = Gauge(
+            "handlegrid_cache_entries", "Entries held.", ["cache", "tier"], registry=self.registry
+        )
+        self._octets = Gauge(
+            "handlegrid_cache_bytes", "Octets held.", ["cache", "tier"], registry=self.registry
+        )
+
+    def answered(
+        self, transport: str, op_code: int, code: int, told: str, elapsed_s: float, *, cached: bool
+    ) -> None:
+        """Count one answer.
+
+        told: the front end's word for the outcome. cached: whether the answer cache was asked first.
+        """
+        self._counter_of(transport, op_code, code, told, cached)(elapsed_s)
+
+    def _make_counter(
+        self, transport: str, op_code: int, code: int, told: str, cached: bool
+    ) -> Callable[[float], None]:
+        requests = self._requests.labels(self._role, transport, op_name(op_code), rc_name(code))
+        duration = self._duration.labels(self._role, outcome_of(code, told))
+        looked_up = cached and told in {"hit", "miss"}
+        lookups = self._lookup_counter(ANSWER_CACHE, "memory", told == "hit") if looked_up else None
+
+        def count(elapsed_s: float) -> None:
+            requests.inc()
+            duration.observe(elapsed_s)
+            if lookups is not None:
+                lookups.inc()
+
+        return count
+
+    def undecodable(self, transport: str) -> None:
+        """Octets that are no request were dropped or refused."""
+        self._requests.labels(self._role, transport, op_name(0), rc_name(ResponseCode.PROTOCOL_ERROR)).inc()
+
+    def limit_reached(self, name: str) -> None:
+        """A named limit refused work."""
+        self._limits.labels(name).inc()
+
+    def looked_up(self, cache: str, tier: str, *, hit: bool) -> None:
+        """Count one look-up; tier: memory or redis."""
+        self._lookup_counter(cache, tier, hit).inc()
+
+    def watch_cache(self, cache: str, entries: Callable[[], float], octets: Callable[[], float]) -> None:
+        """Read the size of a cache in memory whenever metrics are collected."""
+        self._entries.labels(cache, "memory").set_function(entries)
+        self._octets.labels(cache, "memory").set_function(octets)

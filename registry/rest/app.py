@@ -4,7 +4,6 @@ Paths are matched on the raw request target, since a handle may hold any octet, 
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +15,7 @@ from protocol.errors import HandleError, StoreUnavailable
 from protocol.handle import Handle
 from protocol.jsonform import site_reply
 from protocol.runtime.logs import request_scope
+from protocol.runtime.traffic import AnswerObserver
 from protocol.site import Site
 from protocol.transport.http import peer_host
 from protocol.transport.http_answers import for_any_origin, preflight
@@ -29,9 +29,6 @@ SITE_PATH: Final = b"/api/site"
 NO_OPERATION: Final = 0
 
 log = structlog.get_logger(__name__)
-
-AnswerObserver = Callable[[int, int, float, str], None]
-"""Told of every answer: operation or 0 for what is none, response code, seconds, address of the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +52,8 @@ class RestApi:
             response = await self._answer(request)
         if request.method in {"GET", "HEAD"}:
             response.headers.update(for_any_origin())
-        self.on_answer(
-            _operation(request), response[CODE_KEY], time.monotonic() - started_s, peer_host(request)
-        )
+        elapsed_s = time.monotonic() - started_s
+        self.on_answer(_operation(request), response[CODE_KEY], "miss", elapsed_s, peer_host(request))
         return response
 
     async def _answer(self, request: web.Request) -> web.Response:

@@ -34,7 +34,7 @@ from registry.rest.authentication import (
 )
 from registry.rest.problem import Problem, json_response, unauthenticated
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
-from registry.statistics import TrafficObserver
+from registry.statistics import RegistryObserver
 
 SCHEME: Final = "basic"
 
@@ -59,7 +59,7 @@ class HandlesApi:
 
     operations: Operations
     metrics: RegistryMetrics
-    observer: TrafficObserver
+    observer: RegistryObserver
     plain_http_credentials: PlainHttpRule
     default_ttl_s: int
 

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from protocol.runtime.day_counters import DayCounters
-from resolver.metrics import Metrics
+from resolver.metrics import ResolverMetrics
 from resolver.statistics import StatisticsStore
 from tests.integration.resolver.loopback import PUMP, Hierarchy, client_of, running_node
 
@@ -16,7 +16,7 @@ NOON_S = 1_700_000_000.0
 def store_of(
     dsn: str, counters: DayCounters, *, node: str = "one", sources_max: int = 100
 ) -> StatisticsStore:
-    metrics = Metrics()
+    metrics = ResolverMetrics()
     return StatisticsStore(dsn, node=node, counters=counters, metrics=metrics, sources_max=sources_max)
 
 

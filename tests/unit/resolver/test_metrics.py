@@ -1,11 +1,11 @@
-"""Metrics and day counters: every answer counted once, under labels from closed sets."""
+"""ResolverMetrics and day counters: every answer counted once, under labels from closed sets."""
 
 import struct
 from math import isnan
 
 from protocol.runtime.day_counters import DayCounters
-from resolver.metrics import Metrics
-from resolver.observer import Observer
+from resolver.metrics import ResolverMetrics
+from resolver.observer import ResolverObserver
 
 
 def message(op_code: int, response_code: int) -> bytes:
@@ -13,13 +13,13 @@ def message(op_code: int, response_code: int) -> bytes:
 
 
 def test_an_answer_is_counted_in_metrics_and_in_the_day() -> None:
-    metrics, counters = Metrics(), DayCounters()
-    observer = Observer(metrics, counters)
+    metrics, counters = ResolverMetrics(), DayCounters()
+    observer = ResolverObserver(metrics, counters)
 
-    observer.answered("udp", message(1, 0), message(1, 1), "hit", 0.001, "192.0.2.7")
-    observer.answered("udp", message(1, 0), message(1, 100), "miss", 0.002, "192.0.2.8")
-    observer.answered("tcp", message(2, 0), message(2, 1), "miss", 0.002, "192.0.2.8")
-    observer.answered("udp", b"", b"", "miss", 0.002, "192.0.2.8")
+    observer.answered("udp", message(1, 0), message(1, 1), "hit", 0.001, host="192.0.2.7")
+    observer.answered("udp", message(1, 0), message(1, 100), "miss", 0.002, host="192.0.2.8")
+    observer.answered("tcp", message(2, 0), message(2, 1), "miss", 0.002, host="192.0.2.8")
+    observer.answered("udp", b"", b"", "miss", 0.002, host="192.0.2.8")
 
     def requests(**labels: str) -> float | None:
         return metrics.registry.get_sample_value("handlegrid_requests_total", {"role": "resolver", **labels})
@@ -33,13 +33,13 @@ def test_an_answer_is_counted_in_metrics_and_in_the_day() -> None:
 
 
 def test_only_what_was_looked_up_in_the_answer_cache_counts_as_a_look_up() -> None:
-    metrics = Metrics()
-    observer = Observer(metrics, DayCounters())
+    metrics = ResolverMetrics()
+    observer = ResolverObserver(metrics, DayCounters())
 
-    observer.answered("udp", message(1, 0), message(1, 1), "hit", 0.001, "192.0.2.7")
-    observer.answered("tcp", message(1, 0), message(1, 100), "miss", 0.002, "192.0.2.8")
-    observer.answered("udp", message(1, 0), message(1, 2), "shed", 0.002, "192.0.2.8")
-    observer.http_answered(1, 1, "hit", 0.002, "192.0.2.8")
+    observer.answered("udp", message(1, 0), message(1, 1), "hit", 0.001, host="192.0.2.7")
+    observer.answered("tcp", message(1, 0), message(1, 100), "miss", 0.002, host="192.0.2.8")
+    observer.answered("udp", message(1, 0), message(1, 2), "shed", 0.002, host="192.0.2.8")
+    observer.answered_http(1, 1, "hit", 0.002, "192.0.2.8")
 
     def lookups(result: str) -> float | None:
         labels = {"cache": "answers", "tier": "memory", "result": result}
@@ -50,16 +50,16 @@ def test_only_what_was_looked_up_in_the_answer_cache_counts_as_a_look_up() -> No
 
 def test_a_page_of_our_own_is_no_resolution_of_the_day() -> None:
     counters = DayCounters()
-    observer = Observer(Metrics(), counters)
+    observer = ResolverObserver(ResolverMetrics(), counters)
 
-    observer.http_answered(0, 1, "miss", 0.002, "192.0.2.8")
-    observer.http_answered(2, 1, "miss", 0.002, "192.0.2.8")
+    observer.answered_http(0, 1, "miss", 0.002, "192.0.2.8")
+    observer.answered_http(2, 1, "miss", 0.002, "192.0.2.8")
 
     assert counters.take_delta() == ()
 
 
 def test_only_what_is_configured_is_told_to_be_up_or_down() -> None:
-    metrics = Metrics()
+    metrics = ResolverMetrics()
     assert metrics.registry.get_sample_value("handlegrid_redis_up") is None
     assert metrics.registry.get_sample_value("handlegrid_db_up") is None
 

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from protocol.runtime.metrics import SocketDrops, outcome_of, tell_build
+from protocol.runtime.metrics import ProcessMetrics, outcome_of
 
 
 @pytest.mark.parametrize(
@@ -28,21 +28,24 @@ def test_an_outcome_follows_from_the_response_code(code: int, told: str, outcome
     assert outcome_of(code, told) == outcome
 
 
-def test_drops_are_asked_for_whenever_metrics_are_collected() -> None:
+async def test_drops_are_asked_for_whenever_metrics_are_collected() -> None:
     registry, drops = CollectorRegistry(), [3, 7]
-    registry.register(SocketDrops(lambda: drops[-1]))
-    assert registry.get_sample_value("handlegrid_udp_socket_drops_total") == 7
+    process = ProcessMetrics(registry)
+    assert registry.get_sample_value("handlegrid_udp_socket_drops_total") is None
 
+    process.started(lambda: drops[-1])
+    assert registry.get_sample_value("handlegrid_udp_socket_drops_total") == 7
     drops.append(9)
     assert registry.get_sample_value("handlegrid_udp_socket_drops_total") == 9
 
 
-async def test_the_build_is_told_once_with_every_label() -> None:
+async def test_the_build_is_told_once_with_every_label_also_after_a_restart() -> None:
     registry = CollectorRegistry()
-    tell_build(registry)
+    process = ProcessMetrics(registry)
+    for _ in range(2):
+        process.started(lambda: 0)
 
-    (family,) = registry.collect()
-    (sample,) = family.samples
+    (sample,) = [one for family in registry.collect() for one in family.samples if "build" in one.name]
     assert (sample.name, sample.value) == ("handlegrid_build_info", 1)
     assert set(sample.labels) == {"version", "commit", "loop", "fast_path"}
     assert sample.labels["loop"] in {"asyncio", "uvloop"}
