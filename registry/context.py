@@ -133,7 +133,10 @@ class Context:
 def check_place(handle: Handle, place: Place) -> None:
     """Raises Refusal (301) unless the handle belongs on this node."""
     if not isinstance(place, Homed | BelowHome):
-        raise Refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, f"this node does not home the prefix of {handle}")
+        slashless = "" if b"/" in handle.octets else ": without a slash it names a prefix itself"
+        raise Refusal(
+            ResponseCode.SERVER_NOT_RESPONSIBLE, f"this node does not home the prefix of {handle}{slashless}"
+        )
 
 
 def check_homed(handle: Handle, table: PrefixTable) -> Place:

@@ -106,14 +106,19 @@ def _find_name(names: Sequence[str], prefix: Prefix | None) -> tuple[int, str]:
     if len(found) != 1 and any("\0" in name for name in names):
         raise HeaderUnusable("the file looks like UTF-16: save it as UTF-8")
     if len(found) != 1:
+        separated = "; columns are separated by commas" if re.search("[;\t]", "".join(names)) else ""
         raise HeaderUnusable(
-            f"the header must have one column `handle`, or `suffix` with --prefix; it reads {_excerpt(names)}"
+            "the header must have one column `handle`, or `suffix` with --prefix; it reads "
+            f"{_excerpt(names)}{separated}"
         )
     is_suffix = folded[found[0]] == "suffix"
     if is_suffix and prefix is None:
         raise HeaderUnusable("the file has a column `suffix`: say --prefix, which prefix they belong to")
     if not is_suffix and prefix is not None:
-        raise HeaderUnusable("--prefix goes with a column `suffix`, but the file has whole handles")
+        raise HeaderUnusable(
+            "the column `handle` holds whole handles: leave --prefix out. If it holds what follows the prefix, call it "
+            "`suffix`"
+        )
     return found[0], f"{prefix}/" if is_suffix else ""
 
 

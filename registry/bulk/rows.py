@@ -25,6 +25,9 @@ ROW_OCTETS_MAX: Final = LINE_OCTETS_MAX  # of one row over all its lines; also w
 ROW_LINES_MAX: Final = 1_000  # lines of one quoted cell: a long text, not the rest of a file
 COUNT_OF_DATA: Final = 4  # octets of the length before a value's data
 _NO_REFERENCES: Final = bytes(4)
+_REPEATED_PREFIX: Final = (
+    "the suffix begins with the prefix once more; whole handles go into a column `handle`, without --prefix"
+)
 
 csv.field_size_limit(ROW_OCTETS_MAX)  # its own limit is below the largest value
 
@@ -196,6 +199,8 @@ def _record_of_cells(columns: Columns, cells: list[str]) -> Creation:
     name = cells[columns.name_position]
     if not name:
         raise InvalidHandle("the handle is empty")
+    if columns.name_start and name.startswith(columns.name_start):
+        raise InvalidHandle(_REPEATED_PREFIX)
     parts: list[bytes] = []
     for column in columns.values:
         cell = cells[column.position]

@@ -13,6 +13,7 @@ from registry.bulk.report import STANDARD_INPUT, FileFormat, ImportOptions
 
 CHUNK_OCTETS: Final = 262_144  # some thousand rows: one hop to the reading thread is nothing beside them
 _FORMATS: Final = {".csv": FileFormat.CSV, ".jsonl": FileFormat.JSONL, ".ndjson": FileFormat.JSONL}
+SPREADSHEETS: Final = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
 
 
 class ImportUnusable(HandleError):
@@ -33,7 +34,7 @@ def plan_import(path: Path, options: ImportOptions) -> ImportPlan:
     file_format = options.format or _format_of(path)
     if options.prefix is not None and file_format is not FileFormat.CSV:
         raise ImportUnusable(
-            "--prefix goes with a CSV file whose column is `suffix`; JSON Lines hold whole handles"
+            "--prefix goes with a CSV file whose column is `suffix`; JSON Lines hold whole handles: leave --prefix out"
         )
     rejects = options.rejects or _rejects_beside(path, file_format)
     _check_rejects(rejects, path)
@@ -46,6 +47,10 @@ def _format_of(path: Path) -> FileFormat:
     try:
         return _FORMATS[path.suffix.lower()]
     except KeyError:
+        if path.suffix.lower() in SPREADSHEETS:
+            raise ImportUnusable(
+                f"{path} is a spreadsheet: save it as CSV (UTF-8), and import that"
+            ) from None
         raise ImportUnusable(
             f"{path}: the extension does not tell the format; say --format csv or --format jsonl"
         ) from None

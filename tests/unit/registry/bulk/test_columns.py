@@ -56,6 +56,7 @@ def test_a_secret_key_is_not_public() -> None:
     ("header", "prefix", "said"),
     [
         ("name,URL", None, "one column `handle`"),
+        ("handle;URL", None, "separated by commas"),
         ("handle,suffix,URL", None, "one column `handle`"),
         ("suffix,URL", None, "--prefix"),
         ("handle,URL", "88", "--prefix"),

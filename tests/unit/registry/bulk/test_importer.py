@@ -178,7 +178,8 @@ async def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "options", "said"),
     [
-        ("rows.xlsx", "", ImportOptions(), "--format"),
+        ("rows.txt", "", ImportOptions(), "--format"),
+        ("rows.xlsx", "", ImportOptions(), "save it as CSV"),
         ("rows.csv", "", ImportOptions(), "empty"),
         ("rows.csv", "name,URL\n88/1,u\n", ImportOptions(), "`handle`"),
         ("rows.jsonl", "", ImportOptions(prefix=Prefix.parse("88")), "--prefix"),

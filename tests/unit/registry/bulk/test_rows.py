@@ -61,6 +61,13 @@ def test_a_quote_inside_a_plain_cell_is_text() -> None:
     assert [value.data for value in only(HEADER, b'88/x,,pipe 5" wide').creation.values] == [b'pipe 5" wide']
 
 
+def test_a_whole_handle_in_a_column_of_suffixes_is_rejected() -> None:
+    options = ImportOptions(prefix=Prefix.parse("88.100.1"))
+    (row,) = rows_of(b"suffix,URL", b"88.100.1/pump-7,https://x", options=options)
+    assert isinstance(row, RejectedRow)
+    assert "column `handle`" in row.reason
+
+
 def test_suffixes_are_joined_to_the_prefix() -> None:
     options = ImportOptions(prefix=Prefix.parse("88.100.1"), default_ttl_s=60)
     (row,) = rows_of(b"suffix,URL", b"a/b,u", options=options)
