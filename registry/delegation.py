@@ -87,6 +87,24 @@ def _administration(administrator: Identity) -> list[HandleValue]:
     ]
 
 
+def check_addressee(authorisation: Authorisation, own: Site) -> None:
+    """Raises SettingsError when the parent delegated the prefix to another node than ours.
+
+    own: the node's site. A node is told by its server key; where the record names none, anybody may accept it.
+    """
+    sites = [Site.decode(value.data) for value in authorisation.values.select((), ("HS_SITE",))]
+    servers = [server for site in sites for server in site.servers]
+    keys = {server.public_key for server in servers}
+    if not keys or b"" in keys or keys & {server.public_key for server in own.servers}:
+        return
+    places = ", ".join(sorted({str(server.ip) for server in servers}))
+    fault = (
+        f"{authorisation.prefix} is delegated to another node, the one at {places}: accept it there, or let the "
+        "parent allocate it to this node"
+    )
+    raise SettingsError([fault])
+
+
 async def accept(
     store: Store, generations: Generations, authorisation: Authorisation, *, now_ms: int
 ) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from deploy.commands.failure import ExitCode
 from deploy.commands.options import SETTINGS_FILE, config_option, home_option, node_option, settings_of
 from deploy.commands.resolve import parse_server
 from protocol.client import HandleClient, literal_site
@@ -15,7 +16,15 @@ from protocol.handle import Prefix
 from protocol.jsonform import site_from_json
 from protocol.site import Service, Site
 from protocol.transport.exchanger import Exchanger
-from registry.delegation import Authorisation, accept, allocate, read_authorisation, write_authorisation
+from registry.delegation import (
+    AllocationRefused,
+    Authorisation,
+    accept,
+    allocate,
+    check_addressee,
+    read_authorisation,
+    write_authorisation,
+)
 from registry.node import open_node
 from registry.settings import RegistrySettings, load_registry_settings
 from registry.statistics import count_registrations
@@ -49,21 +58,28 @@ def allocate_(
     config: Path | None,
     node: str | None,
     home: Path,
-) -> None:
+) -> ExitCode:
     """Delegate PREFIX to the child's node, and write the file that the child's node accepts.
 
     Runs on the host of the parent's node. Again with a changed site, it renews the delegation.
+
+    Exit code: 0 delegated, 1 the prefix is not this node's to allocate, 2 usage, 3 a node or database does not answer.
     """
     allocated = _parse_prefix(name)
     if bool(address) == bool(site_file):
         raise click.UsageError("say where the child's node is: either --address or --site")
     settings = load_registry_settings(settings_of(config, node, home))
     path = output or Path(f"{allocated}.authorisation.json")
-    authorisation = asyncio.run(_allocate(settings, allocated, address, site_file))
+    try:
+        authorisation = asyncio.run(_allocate(settings, allocated, address, site_file))
+    except AllocationRefused as error:
+        click.echo(f"handlegrid: {error}", err=True)
+        return ExitCode.DENIED
     write_authorisation(path, authorisation)
     click.echo(
         f"{allocated} is delegated; accept it on its node: handlegrid prefix accept {path} --config FILE"
     )
+    return ExitCode.DONE
 
 
 @prefix.command(name="accept", short_help="Take a prefix over.")
@@ -93,6 +109,7 @@ async def _allocate(
 
 async def _accept(settings: RegistrySettings, authorisation: Authorisation) -> bool:
     async with open_node(settings) as child:
+        check_addressee(authorisation, child.site)
         return await accept(child.store, child.generations, authorisation, now_ms=int(time.time() * 1_000))
 
 
@@ -120,4 +137,4 @@ def _parse_prefix(name: str) -> Prefix:
     try:
         return Prefix.parse(name)
     except InvalidHandle as error:
-        raise click.UsageError(f"{name!r} is no prefix: {error}") from None
+        raise click.UsageError(str(error)) from None

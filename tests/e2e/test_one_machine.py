@@ -198,6 +198,10 @@ def test_a_prefix_is_delegated_and_accepted_by_command(running: Machine) -> None
         *("prefix", "allocate", "88.100.9", "--node", "88.100"),
         *("--address", enterprise["address"], "--output", str(handed)),
     )
+    stranger = running.run("prefix", "accept", str(handed), "--node", "88", exit_code=2)
+    assert "is delegated to another node" in stranger.stderr
+    refused = ("prefix", "allocate", "88.200.9", "--node", "88.100", "--address", enterprise["address"])
+    assert "does not home" in running.run(*refused, exit_code=1).stderr
     running.run("prefix", "accept", str(handed), "--node", "88.100.1")
     rows = running.home / "own.csv"
     rows.write_text("handle,URL\n88.100.9/lamp-1,https://example.com/lamp-1\n")

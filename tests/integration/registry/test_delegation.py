@@ -11,7 +11,14 @@ from protocol.handle import Handle, Prefix
 from protocol.site import Site, single_server_site
 from protocol.value import HandleValue, ValueList
 from protocol.valuetypes import PublicKey
-from registry.delegation import AllocationRefused, accept, allocate, read_authorisation, write_authorisation
+from registry.delegation import (
+    AllocationRefused,
+    accept,
+    allocate,
+    check_addressee,
+    read_authorisation,
+    write_authorisation,
+)
 from registry.initialise import administrator_of
 from registry.outcomes import Created, Found, Identity, Referred, Rejected, Replaced
 from tests.integration.registry.bench import STRANGER, Bench, admin, creation, url
@@ -20,7 +27,7 @@ CHILD = Prefix.parse("88.100.5")
 KEY = PublicKey(b"RSA_PUB_KEY", (65_537, 1 << 2_047 | 1))
 
 
-def site(serial: int = 1) -> Site:
+def site(serial: int = 1, key: PublicKey = KEY) -> Site:
     return single_server_site(
         addresses=("192.0.2.5",),
         tcp_port=2_641,
@@ -28,7 +35,7 @@ def site(serial: int = 1) -> Site:
         http_port=8_000,
         https=False,
         primary=True,
-        public_key=KEY.encode(),
+        public_key=key.encode(),
         serial=serial,
     )
 
@@ -84,6 +91,14 @@ async def test_an_accepted_prefix_is_homed_at_once_and_its_administrator_may_cre
         [creation("88.100.5/pump", url("x"))], by=administrator_of(CHILD)
     )
     assert isinstance(result, Created)
+
+
+async def test_a_prefix_of_another_node_is_not_accepted_by_mistake(bench: Bench) -> None:
+    authorisation = await allocate(bench.operations, CHILD, site())
+
+    check_addressee(authorisation, site(serial=9))
+    with pytest.raises(SettingsError, match=r"another node, the one at 192\.0\.2\.5"):
+        check_addressee(authorisation, site(key=PublicKey(b"RSA_PUB_KEY", (65_537, 1 << 2_047 | 3))))
 
 
 async def test_another_administrator_can_be_named(bench: Bench) -> None:
