@@ -108,6 +108,8 @@ def _database_faults(settings: RegistrySettings) -> list[str]:
     faults = []
     if bool(settings.database) == (settings.database_file is not None):
         faults.append("database: set either `database` (a DSN) or `database_file`, not both and not neither")
+    if settings.database and not settings.database.startswith(("postgresql://", "postgres://")):
+        faults.append("database: must begin with postgresql://, as in postgresql://handlegrid@/handlegrid")
     if settings.database_connections_min > settings.database_connections_max:
         faults.append("database_connections_min: must not exceed database_connections_max")
     return faults

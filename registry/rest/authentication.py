@@ -18,6 +18,7 @@ from protocol.value import MAX_INDEX
 
 MAX_CREDENTIAL_OCTETS: Final = 16_384  # a name of 2048 octets, percent-encoded, a secret, and base64 of both
 
+USER_NAME_FORM: Final = "The user name must be index%3Ahandle, such as 300%3A88.100%2FADMIN."
 PlainHttpRule = Literal["refuse", "loopback"]
 
 _USER: Final = re.compile(rb"([0-9]{1,10}):(.+)", re.DOTALL)
@@ -53,7 +54,7 @@ def parse_authorization(header: str) -> Credentials:
     user, secret = _split(_decode(encoded.strip()))
     match = _USER.fullmatch(user)
     if match is None or int(match[1]) > MAX_INDEX:
-        raise CredentialsUnreadable("The user name must be index%3Ahandle, such as 300%3A88.100%2FADMIN.")
+        raise CredentialsUnreadable(USER_NAME_FORM)
     return Credentials(index=int(match[1]), handle=_parse_handle(match[2]), secret=secret)
 
 

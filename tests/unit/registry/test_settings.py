@@ -62,6 +62,12 @@ def test_a_node_without_prefixes_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_database_that_is_no_postgres_is_refused_before_it_is_asked(tmp_path: Path) -> None:
+    assert "database: must begin with postgresql://" in faults(
+        tmp_path, MINIMAL.replace("postgresql:///x", "mysql://u:secret@db/x")
+    )
+
+
 def test_the_dsn_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "dsn").write_text("postgresql://u:secret@db/x\n")
     text = MINIMAL.replace('database = "postgresql:///x"', 'database_file = "dsn"')
