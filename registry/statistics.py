@@ -6,12 +6,12 @@ statements stand here and not in store.py because nothing else asks these questi
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final, Self
 
 from protocol.codes import OpCode
 from protocol.errors import StoreUnavailable
-from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta, outcome_of_code
+from protocol.runtime.day_counters import DayCounters, DayDelta, bound_sources, outcome_of_code
 from protocol.runtime.traffic import TrafficObserver
 from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
@@ -94,7 +94,7 @@ class DailyStatistics:
     async def _add(self, delta: DayDelta) -> None:
         async with self._store.connection() as connection, connection.transaction():
             named = await self._names(connection, delta.day)
-            sources = self._bounded(delta.sources, named)
+            sources = bound_sources(delta.sources, named, self._sources_max)
             await connection.execute(_ADD_DAY, *_row(delta))
             if sources:
                 await connection.execute(_ADD_SOURCES, delta.day, list(sources), list(sources.values()))
@@ -107,18 +107,6 @@ class DailyStatistics:
                 del self._named[min(self._named)]
             self._named[day] = {record["source"] for record in await connection.fetch(_SOURCES, day)}
         return self._named[day]
-
-    def _bounded(self, sources: dict[str, int], named: set[str]) -> dict[str, int]:
-        """Return the counts with new networks beyond the bound added up as one."""
-        bounded: dict[str, int] = {}
-        room = self._sources_max - len(named - {OTHER_SOURCES})
-        for source, count in sources.items():
-            name = source
-            if source not in named and source != OTHER_SOURCES:
-                name = source if room > 0 else OTHER_SOURCES
-                room -= 1
-            bounded[name] = bounded.get(name, 0) + count
-        return bounded
 
 
 class CountedCreations:
@@ -171,7 +159,6 @@ class RegistryObserver(TrafficObserver):
 
 
 def _row(delta: DayDelta) -> Iterable[object]:
-    peak_at = datetime.fromtimestamp(delta.peak_wall_s, UTC) if delta.peak_wall_s else None
     return (
         delta.day,
         delta.resolutions,
@@ -180,7 +167,7 @@ def _row(delta: DayDelta) -> Iterable[object]:
         delta.failures,
         delta.registrations,
         delta.peak_per_s,
-        peak_at,
+        delta.peak_at,
         delta.latency_min_s,
         delta.latency_max_s,
         delta.latency_sum_s,

@@ -6,13 +6,12 @@ The database is optional and never in the way: counts wait in memory while it is
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from datetime import UTC
 from typing import Final
 
 import asyncpg
 import structlog
 
-from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, DayDelta
+from protocol.runtime.day_counters import DayCounters, DayDelta, bound_sources
 from resolver.metrics import ResolverMetrics
 
 TIMEOUT_S: Final = 5.0  # for connecting and for one write; counts are given back when it takes longer
@@ -108,14 +107,18 @@ class StatisticsStore:
 
     async def _add(self, deltas: Sequence[DayDelta]) -> None:
         connection = self._connection or await self._connect()
-        bounded = [(delta, await self._bounded_sources(connection, delta)) for delta in deltas]
+        named = [await self._names(connection, delta.day) for delta in deltas]
+        bounded = [
+            bound_sources(delta.sources, names, self._sources_max)
+            for delta, names in zip(deltas, named, strict=True)
+        ]
         async with connection.transaction():
-            for delta, sources in bounded:
+            for delta, sources in zip(deltas, bounded, strict=True):
                 await connection.execute(_ADD_DAY, *self._row(delta))
                 rows = [(delta.day, self._node, name, count) for name, count in sorted(sources.items())]
                 await connection.executemany(_ADD_SOURCE, rows)
-        for delta, sources in bounded:
-            self._known[delta.day] |= sources.keys()
+        for names, sources in zip(named, bounded, strict=True):
+            names.update(sources)
 
     async def _connect(self) -> asyncpg.Connection:
         connection = await asyncpg.connect(self._dsn, timeout=TIMEOUT_S)
@@ -125,26 +128,16 @@ class StatisticsStore:
         self._connection = connection
         return connection
 
-    async def _bounded_sources(self, connection: asyncpg.Connection, delta: DayDelta) -> dict[str, int]:
-        """The counts of a delta, with networks beyond the day's bound added up as `other`."""
-        known = self._known.get(delta.day)
-        if known is None:
-            found = await connection.fetch(_SOURCES_OF_DAY, delta.day, self._node, self._sources_max + 1)
-            known = self._known[delta.day] = {row["source"] for row in found}
-            while len(self._known) > DAYS_KNOWN_MAX:
+    async def _names(self, connection: asyncpg.Connection, day: dt.date) -> set[str]:
+        """The source networks that the day's rows of this node name already, read once per day and process."""
+        if day not in self._known:
+            found = await connection.fetch(_SOURCES_OF_DAY, day, self._node, self._sources_max + 1)
+            while len(self._known) >= DAYS_KNOWN_MAX:
                 del self._known[min(self._known)]
-        room = self._sources_max - len(known)
-        sources: dict[str, int] = {}
-        for network, count in delta.sources.items():
-            if network not in known and network not in sources:
-                room -= 1
-            fits = network in known or network in sources or room >= 0
-            name = network if fits else OTHER_SOURCES
-            sources[name] = sources.get(name, 0) + count
-        return sources
+            self._known[day] = {row["source"] for row in found}
+        return self._known[day]
 
     def _row(self, delta: DayDelta) -> tuple[object, ...]:
-        peak_at = dt.datetime.fromtimestamp(delta.peak_wall_s, UTC) if delta.peak_wall_s else None
         return (
             delta.day,
             self._node,
@@ -153,7 +146,7 @@ class StatisticsStore:
             delta.denials,
             delta.failures,
             delta.peak_per_s,
-            peak_at,
+            delta.peak_at,
             delta.latency_min_s,
             delta.latency_max_s,
             delta.latency_sum_s,

@@ -6,6 +6,7 @@ peak. Source: DOMAIN.md §2.5, tables T3 and T8.
 
 import datetime as dt
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -58,9 +59,30 @@ class DayDelta:
     """Resolutions by source network."""
 
     @property
+    def peak_at(self) -> dt.datetime | None:
+        """The same as a moment; None without one."""
+        return dt.datetime.fromtimestamp(self.peak_wall_s, dt.UTC) if self.peak_wall_s else None
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was counted."""
         return not (self.resolutions or self.registrations)
+
+
+def bound_sources(sources: dict[str, int], named: AbstractSet[str], sources_max: int) -> dict[str, int]:
+    """The counts of a day's sources, those that are new and beyond the bound added up as OTHER_SOURCES.
+
+    named: the sources that the day's rows in the store name already.
+    """
+    bounded: dict[str, int] = {}
+    room = sources_max - len(named - {OTHER_SOURCES})
+    for source, count in sources.items():
+        name = source
+        if source not in named and source != OTHER_SOURCES:
+            name = source if room > 0 else OTHER_SOURCES
+            room -= 1
+        bounded[name] = bounded.get(name, 0) + count
+    return bounded
 
 
 class DayCounters:

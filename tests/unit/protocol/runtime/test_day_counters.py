@@ -5,7 +5,7 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters
+from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, bound_sources
 
 MIDNIGHT_S = 1_700_006_400.0  # 2023-11-15 00:00 UTC
 
@@ -64,3 +64,10 @@ def test_what_cannot_be_stored_and_is_given_back_is_not_lost(steps: list[tuple[i
             failing.give_back(failing.take_delta())
     by_day = {delta.day: delta for delta in failing.take_delta()}
     assert by_day == {delta.day: delta for delta in steady.take_delta()}
+
+
+def test_sources_beyond_the_bound_are_counted_together() -> None:
+    sources = {"a": 1, "new": 2, "late": 3, OTHER_SOURCES: 4}
+
+    assert bound_sources(sources, {"a", OTHER_SOURCES}, 2) == {"a": 1, "new": 2, OTHER_SOURCES: 7}
+    assert bound_sources(sources, set(), 0) == {OTHER_SOURCES: 10}
