@@ -18,9 +18,11 @@ MAX_TTL_S: Final = 86_400  # nothing is cached for longer than a day (ARCHITECTU
 MAX_TYPE_OCTETS: Final = 2_048  # a type name is a handle without its prefix
 MAX_INDEX: Final = 0x7FFF_FFFF  # deployed decoders read it signed
 
-_HEAD: Final = struct.Struct(">IIBIBI")  # index, timestamp, ttl type, ttl, permissions, octets of the type
+VALUE_HEAD: Final = struct.Struct(">IIBIBI")
+"""Index, timestamp, TTL type, TTL, permissions, octets of the type."""
+
 _U32: Final = struct.Struct(">I")
-_MIN_VALUE_OCTETS: Final = _HEAD.size + 4 + 4
+_MIN_VALUE_OCTETS: Final = VALUE_HEAD.size + 4 + 4
 _PERMISSIONS_OFFSET: Final = 13
 _TYPE_OFFSET: Final = 18
 
@@ -75,7 +77,7 @@ class HandleValue:
     def encode(self) -> bytes:
         """The octets of the value. Source: PROTOCOL.md §2.1, vectors V05-V07."""
         type_octets = encode_text(self.type)
-        head = _HEAD.pack(
+        head = VALUE_HEAD.pack(
             self.index, self.timestamp, self.ttl_type, self.ttl, self.permissions, len(type_octets)
         )
         writer = Writer().raw(head).raw(type_octets).counted(self.data).u32(len(self.references))
@@ -94,7 +96,7 @@ class HandleValue:
 
 def decode_value(reader: Reader) -> HandleValue:
     """The next value; what follows it is left in the reader. Raises WireError."""
-    head = _HEAD.unpack(reader.take(_HEAD.size))
+    head = VALUE_HEAD.unpack(reader.take(VALUE_HEAD.size))
     if head[5] > MAX_TYPE_OCTETS:
         raise TooLarge(f"a type of {head[5]} octets, {MAX_TYPE_OCTETS} allowed")
     type_octets = reader.take(head[5])
@@ -117,7 +119,7 @@ def decode_value(reader: Reader) -> HandleValue:
 def _skip_value(octets: bytes, start: int) -> int:
     """Where the value that begins at start ends. Raises WireError; copies nothing."""
     size = len(octets)
-    position = start + _HEAD.size
+    position = start + VALUE_HEAD.size
     if position > size:
         raise Truncated(f"a value at {start} is cut")
     type_octets = _U32.unpack_from(octets, position - 4)[0]
@@ -229,7 +231,7 @@ class ValueList:
         """
         smallest = MAX_TTL_S
         for octets in self.slices():
-            _, _, kind, ttl, _, _ = _HEAD.unpack_from(octets)
+            _, _, kind, ttl, _, _ = VALUE_HEAD.unpack_from(octets)
             smallest = min(smallest, ttl if kind == TtlType.RELATIVE else max(0, ttl - int(wall_s)))
         return smallest
 
@@ -263,7 +265,7 @@ def _is_wanted(octets: bytes, indexes: frozenset[int], types: TypeFilter, public
         return False
     if not indexes and not types:
         return True
-    index, _, _, _, _, type_octets = _HEAD.unpack_from(octets)
+    index, _, _, _, _, type_octets = VALUE_HEAD.unpack_from(octets)
     return index in indexes or types.matches(octets[_TYPE_OFFSET : _TYPE_OFFSET + type_octets])
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from protocol.errors import WireError
 from protocol.handle import Handle
-from protocol.value import ValueReference
+from protocol.value import Permission, ValueReference
 from protocol.valuetypes import ValueReferences
 from registry.outcomes import Identity
 from registry.permission import Grant, Reference, names, reference_of
@@ -21,7 +21,6 @@ from registry.record import HS_SECKEY, Values, data_of, permissions_of, type_of,
 GROUPS_MAX: Final = 256
 """Lists that are read to find out which groups somebody is in; real groups are two or three deep."""
 HS_VLIST: Final = b"HS_VLIST"
-_PUBLIC_READ: Final = 0x02
 
 RecordReader = Callable[[Handle], Awaitable[Values | None]]
 """Reads a stored record with its restricted values in the clear; None when it is not stored here."""
@@ -48,7 +47,7 @@ def _secrets_of(claimed: Identity, record: Values | None) -> list[tuple[int, byt
         for index, value in (record or {}).items()
         if type_of(value) == HS_SECKEY
         and claimed.index in (0, index)
-        and not permissions_of(value) & _PUBLIC_READ
+        and not permissions_of(value) & Permission.PUBLIC_READ
     ]
     return keys or [(0, b"")]
 

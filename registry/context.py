@@ -8,6 +8,7 @@ from protocol.codes import ResponseCode
 from protocol.generations import Generations
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle
 from protocol.value import ValueList
+from protocol.valuetypes.hs_site import BELOW_TYPES
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
 from registry.outcomes import Actor, Identity, Operator
@@ -17,11 +18,6 @@ from registry.record import Refusal, Values, parse_stored
 from registry.seal import Sealer
 from registry.store import Store
 from registry.writing import Row
-
-DELEGATION_TYPES: Final = ("HS_SITE.PREFIX", "HS_NA_DELEGATE", "HS_SERV.PREFIX")
-"""Values that say who holds the prefix records below. Source: PROTOCOL §1.5."""
-SERVICE_TYPES: Final = ("HS_SITE", "HS_SITE.6", "HS_SERV")
-"""Values that say who holds the handles of a prefix. Source: PROTOCOL §1.4."""
 
 RECORD_KEY_START: Final = ROOT_PREFIX_OCTETS + b"/"
 """What the keys of prefix records begin with."""
@@ -151,7 +147,7 @@ def delegating(rows: dict[bytes, Row], records: Iterable[Handle]) -> ValueList |
     for record in records:
         row = rows.get(record.key)
         if row is not None and row.stored:
-            values = row.public.select(types=DELEGATION_TYPES)
+            values = row.public.select(types=BELOW_TYPES)
             if values.count:
                 return values
     return None

@@ -11,8 +11,9 @@ from typing import Final
 
 from protocol.codes import ResponseCode
 from protocol.errors import WireError
-from protocol.value import MAX_INDEX, MAX_TYPE_OCTETS, Permission, TtlType, ValueList
+from protocol.value import MAX_INDEX, MAX_TYPE_OCTETS, VALUE_HEAD, Permission, TtlType, ValueList
 from protocol.valuetypes import decode_typed
+from protocol.valuetypes.hs_site import SITE_TYPES
 from protocol.wire import MAX_MESSAGE_OCTETS, MAX_VALUES
 
 MESSAGE_RESERVE_OCTETS: Final = 4_096
@@ -20,12 +21,9 @@ MESSAGE_RESERVE_OCTETS: Final = 4_096
 RECORD_OCTETS_MAX: Final = MAX_MESSAGE_OCTETS - MESSAGE_RESERVE_OCTETS
 HS_ADMIN: Final = b"HS_ADMIN"
 HS_SECKEY: Final = b"HS_SECKEY"
-CHECKED_TYPES: Final = frozenset(
-    {HS_ADMIN, b"HS_VLIST", b"HS_SITE", b"HS_SITE.6", b"HS_SITE.PREFIX", b"HS_NA_DELEGATE"}
-)
+CHECKED_TYPES: Final = frozenset({HS_ADMIN, b"HS_VLIST", *(name.encode() for name in SITE_TYPES)})
 """Types whose data servers act upon: data that do not decode are refused. All others are kept as they come."""
 
-_HEAD: Final = struct.Struct(">IIBIBI")
 _U32: Final = struct.Struct(">I")
 _u32_at: Final = _U32.unpack_from
 _NO_REFERENCES: Final = bytes(4)
@@ -179,7 +177,7 @@ def _check_head(head: bytes) -> tuple[int, int, bytes | None]:
 
     head: the octets before the data. Raises Refusal for an index, a kind of TTL or a type that cannot be stored.
     """
-    index, _, ttl_type, _, permissions, _ = _HEAD.unpack_from(head)
+    index, _, ttl_type, _, permissions, _ = VALUE_HEAD.unpack_from(head)
     if not 0 < index <= MAX_INDEX or ttl_type > TtlType.ABSOLUTE:
         raise _invalid_head(index, ttl_type)
     return index, permissions, _fold_type(head[_TYPE_AT:])

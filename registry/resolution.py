@@ -8,8 +8,9 @@ from protocol.generations import Stamp
 from protocol.handle import Handle
 from protocol.value import Permission, ValueList
 from protocol.valuetypes import AdminPermission
+from protocol.valuetypes.hs_site import HOME_TYPES
 from registry.authority import BelowHome, Homed, NotOurs, PerhapsDelegated, locate
-from registry.context import SERVICE_TYPES, Context, delegating
+from registry.context import Context, delegating
 from registry.outcomes import Actor, Answer, Denied, Found, Operator, Referred
 from registry.permission import Need, grants_in
 from registry.record import permissions_of
@@ -84,7 +85,7 @@ class Reading:
         row = await self._context.store.read(record.key) if query.refer else None
         if row is None or not row.stored:
             return query.not_ours(stamp)
-        service = row.public.select(types=SERVICE_TYPES)
+        service = row.public.select(types=HOME_TYPES)
         return (
             query.referred(ResponseCode.SERVICE_REFERRAL, service, stamp)
             if service.count

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.client.delegation import GLOBAL_SERVICE, HOME_SITE_TYPES, read_sites
+from protocol.client.delegation import GLOBAL_SERVICE, read_sites
 from protocol.errors import HandleError, SettingsError
 from protocol.handle import Handle
 from protocol.jsonform import value_to_json, values_from_json
 from protocol.site import Service
 from protocol.value import HandleValue, ValueList
+from protocol.valuetypes.hs_site import HOME_SITE_TYPES
 
 MAX_BUNDLE_OCTETS: Final = 4_194_304  # CNRI's has 90,000
 ROOT_NAME: Final = "the root service"

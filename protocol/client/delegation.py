@@ -9,15 +9,17 @@ from protocol.errors import InvalidHandle, WireError
 from protocol.handle import Handle, Prefix
 from protocol.site import Site
 from protocol.value import HandleValue, ValueList
+from protocol.valuetypes.hs_site import (
+    BELOW_SERVICE_TYPES,
+    BELOW_SITE_TYPES,
+    BELOW_TYPES,
+    HOME_SERVICE_TYPES,
+    HOME_SITE_TYPES,
+    HOME_TYPES,
+)
 
-HOME_SITE_TYPES: Final = ("HS_SITE", "HS_SITE.6")
-HOME_SERVICE_TYPES: Final = ("HS_SERV",)
-BELOW_SITE_TYPES: Final = ("HS_SITE.PREFIX", "HS_NA_DELEGATE")
-BELOW_SERVICE_TYPES: Final = ("HS_SERV.PREFIX",)
-SERVICE_TYPES: Final = HOME_SITE_TYPES + HOME_SERVICE_TYPES
-"""Values of a service handle."""
-PREFIX_TYPES: Final = SERVICE_TYPES + BELOW_SITE_TYPES + BELOW_SERVICE_TYPES
-"""Values of a prefix record that a resolution needs. Source: PROTOCOL.md §1.4, §1.5."""
+PREFIX_TYPES: Final = HOME_TYPES + BELOW_TYPES
+"""Values of a prefix record that a resolution needs."""
 
 MAX_SITES: Final = 32  # sites taken from one record; the global service has about ten
 MAX_SERVICES: Final = 8  # service handles taken from one record; real ones have one

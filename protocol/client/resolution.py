@@ -16,13 +16,8 @@ from typing import Final
 from protocol.client import failures
 from protocol.client.answers import Answer, Denied, Question, Reply
 from protocol.client.delegation import (
-    BELOW_SERVICE_TYPES,
-    BELOW_SITE_TYPES,
     GLOBAL_SERVICE,
-    HOME_SERVICE_TYPES,
-    HOME_SITE_TYPES,
     PREFIX_TYPES,
-    SERVICE_TYPES,
     Delegation,
     Locator,
     read_delegation,
@@ -35,6 +30,13 @@ from protocol.codes import REFERRALS, ResponseCode
 from protocol.errors import InvalidHandle, LameService, ResolutionFailed, Unreachable
 from protocol.handle import Handle, Prefix
 from protocol.site import Service, Site
+from protocol.valuetypes.hs_site import (
+    BELOW_SERVICE_TYPES,
+    BELOW_SITE_TYPES,
+    HOME_SERVICE_TYPES,
+    HOME_SITE_TYPES,
+    HOME_TYPES,
+)
 
 Known = Callable[[Prefix], Delegation | None]
 Fingerprint = tuple[bytes, frozenset[tuple[bytes, int]]]
@@ -272,7 +274,7 @@ class Resolution:
         elif len(locator.trail) + len(self._walks) > self._limits.service_depth_max:
             self._failure = failures.limit("service_depth_max", self._limits.service_depth_max, walk)
         else:
-            self._begin(service, (), SERVICE_TYPES)
+            self._begin(service, (), HOME_TYPES)
 
     # From here on: what an answer changes.
 

@@ -21,6 +21,7 @@ from protocol.value import (
 )
 from protocol.valuetypes.hs_admin import Admin, format_mask
 from protocol.valuetypes.hs_pubkey import DSA, RSA, PublicKey
+from protocol.valuetypes.hs_site import SITE_TYPES
 from protocol.valuetypes.hs_vlist import ValueReferences
 from protocol.wire import encode_text
 
@@ -133,10 +134,7 @@ def _base64url(number: int) -> str:
 _FORMAT_WRITERS: Final[dict[str, Callable[[bytes], Json]]] = {
     "HS_ADMIN": _admin_to_json,
     "HS_VLIST": _vlist_to_json,
-    "HS_SITE": _site_data_to_json,
-    "HS_SITE.6": _site_data_to_json,
-    "HS_SITE.PREFIX": _site_data_to_json,
-    "HS_NA_DELEGATE": _site_data_to_json,
+    **dict.fromkeys(SITE_TYPES, _site_data_to_json),
     "HS_PUBKEY": _key_to_json,
 }
 

@@ -14,6 +14,7 @@ from protocol.valuetypes.hs_admin import ALL_PERMISSIONS, Admin, AdminPermission
 from protocol.valuetypes.hs_namespace import Namespace
 from protocol.valuetypes.hs_pubkey import PublicKey
 from protocol.valuetypes.hs_seckey import SecretKey
+from protocol.valuetypes.hs_site import SERVICE_TYPES, SITE_TYPES
 from protocol.valuetypes.hs_vlist import ValueReferences
 from protocol.valuetypes.loc import Locations
 from protocol.valuetypes.text import HandleName, Text
@@ -32,13 +33,9 @@ _DECODERS: Final[dict[str, Callable[[bytes], Typed]]] = {
     "EMAIL": Text.decode,
     "DESC": Text.decode,
     "HS_ALIAS": HandleName.decode,
-    "HS_SERV": HandleName.decode,
-    "HS_SERV.PREFIX": HandleName.decode,
     "HS_ADMIN": Admin.decode,
-    "HS_SITE": Site.decode,
-    "HS_SITE.6": Site.decode,
-    "HS_SITE.PREFIX": Site.decode,
-    "HS_NA_DELEGATE": Site.decode,
+    **dict.fromkeys(SITE_TYPES, Site.decode),
+    **dict.fromkeys(SERVICE_TYPES, HandleName.decode),
     "HS_VLIST": ValueReferences.decode,
     "HS_PUBKEY": PublicKey.decode,
     "HS_SECKEY": SecretKey.decode,

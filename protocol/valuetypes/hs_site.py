@@ -1,25 +1,20 @@
-"""HS_SITE and its relatives: the data are a site record, whose codec is protocol.site."""
+"""HS_SITE, HS_SERV and their relatives: which values of a record say who serves a prefix.
+
+The data of the site types are a site record, whose codec is protocol.site; those of the others name a service handle,
+whose record holds the sites. Source: PROTOCOL.md §1.4, §1.5.
+"""
 
 from typing import Final
 
-from protocol.site import Site
+HOME_SITE_TYPES: Final = ("HS_SITE", "HS_SITE.6")
+HOME_SERVICE_TYPES: Final = ("HS_SERV",)
+HOME_TYPES: Final = HOME_SITE_TYPES + HOME_SERVICE_TYPES
+"""Who holds the handles of a prefix; also the values of a service handle."""
 
-HS_SITE: Final = "HS_SITE"
-HS_SITE_6: Final = "HS_SITE.6"
-HS_SITE_PREFIX: Final = "HS_SITE.PREFIX"
-HS_NA_DELEGATE: Final = "HS_NA_DELEGATE"  # the older spelling of HS_SITE.PREFIX
+BELOW_SITE_TYPES: Final = ("HS_SITE.PREFIX", "HS_NA_DELEGATE")
+BELOW_SERVICE_TYPES: Final = ("HS_SERV.PREFIX",)
+BELOW_TYPES: Final = BELOW_SITE_TYPES + BELOW_SERVICE_TYPES
+"""Who holds the prefix records below a prefix."""
 
-SITE_TYPES: Final = (HS_SITE, HS_SITE_6)
-"""Who serves the handles below a prefix."""
-PREFIX_SITE_TYPES: Final = (HS_SITE_PREFIX, HS_NA_DELEGATE)
-"""Who serves the prefix records below a prefix."""
-
-__all__ = [
-    "HS_NA_DELEGATE",
-    "HS_SITE",
-    "HS_SITE_6",
-    "HS_SITE_PREFIX",
-    "PREFIX_SITE_TYPES",
-    "SITE_TYPES",
-    "Site",
-]
+SITE_TYPES: Final = HOME_SITE_TYPES + BELOW_SITE_TYPES
+SERVICE_TYPES: Final = HOME_SERVICE_TYPES + BELOW_SERVICE_TYPES

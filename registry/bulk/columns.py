@@ -5,7 +5,6 @@ the indexes that other columns name; HS_ADMIN takes 100 by convention. So a colu
 """
 
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -17,19 +16,19 @@ from protocol.value import (
     DEFAULT_PERMISSIONS,
     MAX_TYPE_OCTETS,
     SECRET_PERMISSIONS,
+    VALUE_HEAD,
     TtlType,
     ValueReference,
     check_index,
 )
 from protocol.valuetypes import Admin
+from protocol.valuetypes.hs_site import SITE_TYPES
 from protocol.wire import MAX_VALUES
 
 ADMIN_TYPE: Final = "HS_ADMIN"
 ADMIN_INDEX: Final = 100  # where clients look for the administrator of a handle
 SECRET_TYPES: Final = frozenset({"HS_SECKEY"})
-STRUCTURED_TYPES: Final = frozenset(
-    {"HS_SITE", "HS_SITE.6", "HS_SITE.PREFIX", "HS_NA_DELEGATE", "HS_VLIST", "HS_PUBKEY"}
-)
+STRUCTURED_TYPES: Final = frozenset({*SITE_TYPES, "HS_VLIST", "HS_PUBKEY"})
 """Types whose data no cell can spell; JSON Lines can."""
 
 LINE_COLUMN: Final = "#line"
@@ -38,7 +37,6 @@ TEXT_COLUMN: Final = "#text"
 COMMENT_COLUMNS: Final = (LINE_COLUMN, REASON_COLUMN, TEXT_COLUMN)
 """Columns that a file of rejects adds; they make no values, so that the corrected file can be imported as it is."""
 
-_VALUE_HEAD: Final = struct.Struct(">IIBIBI")  # as protocol.value: index .. octets of the type
 _INDEXED: Final = re.compile(r"(\d{1,10}):(.*)", re.DOTALL)
 
 
@@ -161,7 +159,7 @@ def _first_free(taken: set[int], start: int) -> int:
 def _head(index: int, type_: str, ttl_s: int) -> bytes:
     type_octets = type_.encode()
     permissions = SECRET_PERMISSIONS if type_.upper() in SECRET_TYPES else DEFAULT_PERMISSIONS
-    return _VALUE_HEAD.pack(index, 0, TtlType.RELATIVE, ttl_s, permissions, len(type_octets)) + type_octets
+    return VALUE_HEAD.pack(index, 0, TtlType.RELATIVE, ttl_s, permissions, len(type_octets)) + type_octets
 
 
 def _encoder(type_: str) -> Callable[[str], bytes]:
