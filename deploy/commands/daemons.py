@@ -31,6 +31,9 @@ WATCH_S: Final = 0.2
 def node(config: Path, with_resolver: Path | None, unsafe: bool) -> int:
     """Run a registry node with the settings in CONFIG until it is told to stop."""
     if with_resolver:
+        from resolver.settings import load_resolver_settings  # noqa: PLC0415 - a node alone needs none of it
+
+        load_resolver_settings(with_resolver)  # a fault ends us here, not the second process again and again
         words = ["node", str(config), *(["--unsafe"] if unsafe else [])]
         return asyncio.run(run_pair(words, ["resolver", str(with_resolver)]))
     from registry.__main__ import run  # noqa: PLC0415 - the other daemon needs none of it

@@ -154,7 +154,8 @@ def format_status(described: dict[str, Any], now_s: float) -> str:
 def _readiness(process: dict[str, Any], reason: str | None) -> str:
     if process["state"] == RUNNING and not reason:
         return "yes"
-    earlier = f"last time it {process['cause']}; see {process['log']}" if process["cause"] else ""
+    cause = process["cause"].partition("\n")[0]  # what follows is the end of the log
+    earlier = f"last time it {cause.rstrip(':')}; see {process['log']}" if cause else ""
     return "no: " + "; ".join(part for part in (reason, earlier) if part)
 
 

@@ -36,6 +36,7 @@ from protocol.jsonform import record_to_json, value_to_json
 from protocol.site import Service, Site
 from protocol.transport.exchanger import Exchanger
 from protocol.value import HandleValue
+from resolver.scheme import strip_scheme
 
 DEFAULT_PORT: Final = 2641
 MAX_INDEX: Final = 2**32 - 1
@@ -193,9 +194,11 @@ def local_root(home: Path) -> Service:
 
 
 def parse_handle(text: str) -> Handle:
-    """The handle on the command line. Raises UsageError."""
+    """The handle on the command line, without the scheme in front of it. Raises UsageError."""
+    octets = text.encode("utf-8", "surrogateescape")
+    stripped = strip_scheme(octets)
     try:
-        return Handle.parse(text)
+        return Handle.parse(octets if stripped == octets.strip() else stripped)
     except InvalidHandle as error:
         raise click.UsageError(f"{text!r} is no handle: {error}") from None
 

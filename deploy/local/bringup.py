@@ -5,6 +5,7 @@ node's settings; the daemons then serve what they find in their databases.
 """
 
 import asyncio
+import json
 import os
 import time
 import urllib.error
@@ -41,6 +42,7 @@ READY_TIMEOUT_S: Final = 90.0  # a busy machine takes some seconds for each daem
 POSTGRES_TIMEOUT_S: Final = 300.0  # recovery after a crash may be long
 HEALTH_TIMEOUT_S: Final = 3.0
 POLL_S: Final = 0.1
+MAX_HEALTH_OCTETS: Final = 16_384  # a sentence for each thing that a daemon needs
 HOPELESS_RESTARTS: Final = 3  # a daemon that ended as often will not come up by waiting
 
 Tell = Callable[[str], None]
@@ -228,6 +230,14 @@ def why_not_ready(deployment: Deployment, daemon: str) -> str:
             return ""
     except urllib.error.HTTPError as error:
         with error:
-            return error.read(2_000).decode(errors="replace").strip() or f"HTTP {error.code}"
+            return _reasons(error.read(MAX_HEALTH_OCTETS)) or f"HTTP {error.code}"
     except OSError as error:
         return f"its health page does not answer ({error})"
+
+
+def _reasons(page: bytes) -> str:
+    """The reasons on a health page as one sentence; the page itself when it is none of ours."""
+    try:
+        return "; ".join(str(reason) for reason in json.loads(page)["reasons"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return page.decode(errors="replace").strip()

@@ -10,9 +10,10 @@ import pytest
 from deploy import cli
 from deploy.commands.daemons import node
 from deploy.commands.failure import ExitCode, exit_code, explain
-from deploy.commands.resolve import describe_failure, parse_server, printable
+from deploy.commands.resolve import describe_failure, parse_handle, parse_server, printable
 from deploy.local.processes import LocalError
 from protocol.errors import ResolutionFailed, SettingsError, StoreUnavailable
+from protocol.handle import Handle
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -72,6 +73,18 @@ def test_the_version_is_told(run: Run) -> None:
 def test_a_mistake_is_told_with_what_to_do(run: Run, words: list[str], code: int, said: str) -> None:
     ended, _, shown = run(*words)
     assert (ended, said in shown) == (code, True), shown
+
+
+def test_a_scheme_in_front_of_a_handle_is_no_part_of_it() -> None:
+    assert parse_handle("hdl:88.100.1/x") == Handle.parse("88.100.1/x")
+    assert parse_handle("88.100.1/ x ") == Handle.parse("88.100.1/ x ")
+
+
+def test_a_node_does_not_begin_beside_a_resolver_that_cannot(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "any.toml"
+    path.write_text("[resolver]\n")
+    code, _, shown = run("node", str(path), "--with-resolver", str(path))
+    assert (code, "root_site_file" in shown) == (2, True)
 
 
 def test_a_failure_is_json_for_who_asked_for_json(run: Run) -> None:

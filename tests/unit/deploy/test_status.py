@@ -40,6 +40,15 @@ def test_a_daemon_that_is_not_ready_says_why_and_where_to_look() -> None:
     assert line.endswith("no: no answer; last time it ended with status 2; see /tmp/handlegrid-x/88.log")
 
 
+def test_the_end_of_a_log_does_not_break_the_table() -> None:
+    broken = described(
+        state="starting", cause="did not start: it ended; the end of x.log:\nLOG\nFATAL", log="x.log"
+    )
+    _, *lines = format_status(broken, 1_000.0).splitlines()
+    assert len(lines) == 1
+    assert lines[0].endswith("the end of x.log; see x.log")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0 s"), (59, "59 s"), (90, "1.5 min"), (7_200, "2.0 h"), (200_000, "2.3 d")]
 )
