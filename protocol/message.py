@@ -72,7 +72,8 @@ def decode_envelope(octets: bytes) -> Envelope:
     """Decode the 20-octet envelope that starts every packet.
 
     octets: 20 or more; what follows the envelope is left for the caller.
-    Raises Truncated for fewer than 20 octets, TooLarge when the message would exceed MAX_MESSAGE_OCTETS.
+    Raises Truncated for fewer than 20 octets, TooLarge when the message would exceed MAX_MESSAGE_OCTETS, Malformed
+    when a web server sent them.
     Source: RFC 3652 §2.2.1, PROTOCOL.md §3.1.
     """
     if len(octets) < ENVELOPE_OCTETS:
@@ -81,6 +82,8 @@ def decode_envelope(octets: bytes) -> Envelope:
         _ENVELOPE.unpack_from(octets)
     )
     if message_octets > MAX_MESSAGE_OCTETS:
+        if octets.startswith(b"HTTP/"):
+            raise Malformed("it speaks HTTP: this port is not the one for Handle messages")
         raise TooLarge(f"a message of {message_octets} octets, {MAX_MESSAGE_OCTETS} allowed")
     return Envelope(
         version=(major, minor),

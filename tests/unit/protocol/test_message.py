@@ -57,6 +57,11 @@ def test_an_envelope_that_is_cut_or_announces_too_much_is_refused() -> None:
             decode_envelope(octets[:cut])
 
 
+def test_the_answer_of_a_web_server_is_told_from_a_message() -> None:
+    with pytest.raises(Malformed, match="speaks HTTP"):
+        decode_envelope(b"HTTP/1.1 400 Bad Request\r\n")
+
+
 def test_a_request_has_the_defaults_of_deployed_clients() -> None:
     request = Message.request(
         OpCode.RESOLUTION,
