@@ -27,6 +27,7 @@ from registry.outcomes import (
     Unchanged,
 )
 from registry.rest.authentication import (
+    USER_NAME_FORM,
     CredentialsUnreadable,
     PlainHttpRule,
     parse_authorization,
@@ -128,7 +129,8 @@ class HandlesApi:
             return identity
         self.metrics.authenticated(SCHEME, "missing")
         self._check_connection(request)
-        raise unauthenticated(ResponseCode.AUTHENTICATION_NEEDED, "Credentials are needed.", request.handle)
+        message = f"Credentials are needed: Basic authentication. {USER_NAME_FORM}"
+        raise unauthenticated(ResponseCode.AUTHENTICATION_NEEDED, message, request.handle)
 
     async def _identity(self, request: HandleRequest) -> Identity | None:
         """Return who has proved to be whom; None when no credentials came. Raises Problem 401 or 403."""
