@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from protocol.errors import InvalidHandle, SettingsError
+from protocol.errors import InvalidHandle
 from protocol.handle import Prefix
-from protocol.runtime.configuration import load_settings
+from protocol.runtime.configuration import load_settings, read_secret
 from protocol.runtime.listen_settings import ListenSettings
 
 TABLE: Final = "registry"
@@ -68,7 +68,7 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
         """
         if self.database_file is None:
             return self.database
-        return _read_dsn(self.database_file)
+        return read_secret("database_file", self.database_file)
 
     def sealing_key_file(self) -> Path:
         """Return the path of the node key."""
@@ -81,16 +81,6 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     def faults(self) -> list[str]:
         """Return what is wrong across fields, one sentence each with key and remedy; empty when all is well."""
         return [*super().faults(), *_database_faults(self), *_home_faults(self)]
-
-
-def _read_dsn(path: Path) -> str:
-    try:
-        dsn = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"database_file: cannot read {path}: {error}"]) from None
-    if not dsn:
-        raise SettingsError([f"database_file: {path} is empty; write the DSN of the database into it"])
-    return dsn
 
 
 def load_registry_settings(

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from protocol.errors import HandleError, SettingsError
+from protocol.errors import HandleError
 from protocol.handle import Prefix
-from protocol.runtime.configuration import SecretText, load_settings
+from protocol.runtime.configuration import SecretText, load_settings, read_secret
 from protocol.runtime.listen_settings import ListenSettings
 
 TABLE: Final = "resolver"
@@ -146,23 +146,13 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     def redis_address(self) -> str:
         """Return the address of the second tier, empty for none. Raises SettingsError when its file is unreadable."""
-        return _secret("redis_url_file", self.redis_url, self.redis_url_file)
+        path = self.redis_url_file
+        return self.redis_url if path is None else read_secret("redis_url_file", path)
 
     def statistics_dsn(self) -> str:
         """Return the DSN for day counters, empty for none. Raises SettingsError when its file is unreadable."""
-        return _secret("statistics_database_file", self.statistics_database, self.statistics_database_file)
-
-
-def _secret(key: str, given: str, path: Path | None) -> str:
-    if path is None:
-        return given
-    try:
-        content = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{key}: cannot read {path}: {error}"]) from None
-    if not content:
-        raise SettingsError([f"{key}: {path} is empty"])
-    return content
+        path = self.statistics_database_file
+        return self.statistics_database if path is None else read_secret("statistics_database_file", path)
 
 
 def load_resolver_settings(path: Path, environment: Mapping[str, str] = os.environ) -> ResolverSettings:

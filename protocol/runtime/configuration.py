@@ -95,6 +95,17 @@ def show(settings: msgspec.Struct) -> str:
     return "\n".join(lines)
 
 
+def read_secret(name: str, path: Path) -> str:
+    """What the file holds that the setting of this name gives, such as a DSN. Raises SettingsError."""
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{name}: cannot read {path}: {error}"]) from None
+    if not secret:
+        raise SettingsError([f"{name}: {path} is empty; write into it what the setting stands for"])
+    return secret
+
+
 def hide_passwords(text: str) -> str:
     """A text whose database addresses have lost their passwords."""
     return _PASSWORD_IN_DSN.sub(rf"\1{_HIDDEN}", _PASSWORD_IN_URL.sub(rf"\1{_HIDDEN}\2", text))
