@@ -29,6 +29,7 @@ from registry.store import ACQUIRE_WAIT_S, Store, outages
 from registry.writing import Action
 
 ADMIN_SECRET_FILE: Final = "admin.secret"  # noqa: S105 - a file name
+GENERATIONS_FILE: Final = "generations"
 SERVER_KEY_FILE: Final = "server.key"
 ADMIN_SUFFIX: Final = b"/ADMIN"
 ADMIN_INDEX: Final = 300
@@ -112,7 +113,7 @@ async def _initialise_locked(
     settings: NodeSettings, *, unsafe: bool, wall_clock: Callable[[], float]
 ) -> Site:
     store = await Store.open(settings.dsn(), connections_max=2, unsafe=unsafe)
-    generations = Generations(settings.data_dir / "generations")
+    generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:
         sealer = await _open_sealer(store, settings.sealing_key_file())
         homes = settings.home_prefixes()

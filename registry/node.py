@@ -7,17 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from protocol.generations import Generations
 from protocol.site import Site
-from registry.initialise import NodeSettings, initialise
+from registry.initialise import GENERATIONS_FILE, NodeSettings, initialise
 from registry.operations import Operations
 from registry.prefixes import Prefixes
 from registry.seal import Sealer, load_node_key
 from registry.store import Store
-
-GENERATIONS_FILE: Final = "generations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from protocol.errors import StoreUnavailable
 from protocol.value import ValueList
 from registry.database import check_connection
 from registry.reads import SharedReads
-from registry.writing import Row, Writing, rows_by_key
+from registry.writing import FIND, Row, Writing, rows_by_key
 
 ACQUIRE_WAIT_S: Final = 5.0
 """How long a request waits for a connection: longer, and its client has given up."""
@@ -43,10 +43,6 @@ _OUTAGES: Final = (
 _READ: Final = """
     SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
     FROM handles WHERE key = $1"""
-_READ_MANY: Final = """
-    SELECT h.* FROM unnest($1::bytea[]) AS asked (key) CROSS JOIN LATERAL (
-        SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
-        FROM handles WHERE key = asked.key OFFSET 0) AS h"""
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -159,7 +155,7 @@ class Store:
     async def read_many(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those handles that have one."""
         async with self.connection() as connection:
-            return rows_by_key(await connection.fetch(_READ_MANY, keys))
+            return rows_by_key(await connection.fetch(FIND, keys))
 
     async def prefixes(self) -> list[PrefixRow]:
         """Every prefix that the node homes or holds an authorisation copy for."""

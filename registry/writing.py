@@ -29,7 +29,7 @@ _LOG_COLUMNS: Final = ("key", "name", "action", "version", "changed_ms")
 _READ_LOCKED: Final = """
     SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
     FROM handles WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE"""
-_FIND: Final = """
+FIND: Final = """
     SELECT h.* FROM unnest($1::bytea[]) AS asked (key) CROSS JOIN LATERAL (
         SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
         FROM handles WHERE key = asked.key OFFSET 0) AS h"""
@@ -120,7 +120,7 @@ class Writing:
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those keys that have one, without locking them."""
-        return rows_by_key(await self._connection.fetch(_FIND, keys))
+        return rows_by_key(await self._connection.fetch(FIND, keys))
 
     async def lock(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
         """The rows of those keys that have one, locked until the transaction ends, in ascending order of keys."""

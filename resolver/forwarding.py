@@ -4,7 +4,6 @@ A question that two nodes forward to each other ends at the limit of the recursi
 trying further addresses then would multiply the loop.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +12,13 @@ from typing import Final, Protocol
 
 from protocol.bodies import ResolutionRequest
 from protocol.client.answers import Answer, Question, read_answer
+from protocol.client.verdict import cause_of
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable, WireError
 from protocol.handle import Handle, Prefix
 from protocol.message import ANSWER_LIFE_S, Message
 from protocol.site import InterfaceProtocol
+from protocol.transport.exchanger import new_request_id
 from resolver.settings import EVERYTHING, ForwardRule, parse_endpoint
 
 SHUNNED_S: Final = 10.0  # an address that failed is tried last for this long
@@ -187,7 +188,7 @@ class ForwardClient:
             try:
                 answer = await self._exchange(target, question, self._clock() + share_s, recursion_count)
             except (ResolutionFailed, WireError) as error:
-                failures.append(self._failed(target, _cause(error)))
+                failures.append(self._failed(target, cause_of(error)))
                 continue
             if answer.code in FINAL:
                 self._forwarding.answered(target)
@@ -217,7 +218,7 @@ class ForwardClient:
         return Message.request(
             OpCode.RESOLUTION,
             ResolutionRequest(handle=question.handle).encode(),
-            request_id=secrets.randbits(31),
+            request_id=new_request_id(),
             expiration=int(self._wall_clock()) + ANSWER_LIFE_S,
             flags=flags,
             recursion_count=min(recursion_count, MAX_RECURSION_COUNT),
@@ -232,7 +233,3 @@ class ForwardClient:
         ago_s = 0.0 if since_s is None else now_s - since_s
         since = datetime.fromtimestamp(self._wall_clock() - ago_s, UTC)
         return f"{target} since {since:%Y-%m-%d %H:%M:%SZ}: {cause}"
-
-
-def _cause(error: ResolutionFailed | WireError) -> str:
-    return error.cause if isinstance(error, ResolutionFailed) else f"unusable answer: {error}"

@@ -5,7 +5,6 @@ is decided here and in the pure modules beside this one.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import ResolutionFailed, Unreachable, WireError
 from protocol.message import ANSWER_LIFE_S, Message, response_code_of
 from protocol.site import Interface, InterfaceProtocol, Server, Service, Site
+from protocol.transport.exchanger import new_request_id
 
 TOTAL_S: Final = 10.0  # for a whole resolution; deployed clients give up on a resolver after a few seconds
 EXCHANGE_S: Final = 3.0  # for one interface: the three UDP sends of deployed clients (PROTOCOL.md §3.9)
@@ -285,7 +285,7 @@ class HandleClient:
         return Message.request(
             op_code,
             body,
-            request_id=secrets.randbits(31),
+            request_id=new_request_id(),
             expiration=int(self._wall()) + ANSWER_LIFE_S,
             flags=effort.flags | self._extra_flags,
             version=target.version,
