@@ -28,6 +28,7 @@ _NO_REFERENCES: Final = bytes(4)
 _REPEATED_PREFIX: Final = (
     "the suffix begins with the prefix once more; whole handles go into a column `handle`, without --prefix"
 )
+_BLANKS: Final = "the handle has blanks at its ends; take them away, or write the record as JSON Lines if they belong to it"
 
 csv.field_size_limit(ROW_OCTETS_MAX)  # its own limit is below the largest value
 
@@ -199,6 +200,8 @@ def _record_of_cells(columns: Columns, cells: list[str]) -> Creation:
     name = cells[columns.name_position]
     if not name:
         raise InvalidHandle("the handle is empty")
+    if name != name.strip():
+        raise InvalidHandle(_BLANKS)
     if columns.name_start and name.startswith(columns.name_start):
         raise InvalidHandle(_REPEATED_PREFIX)
     parts: list[bytes] = []

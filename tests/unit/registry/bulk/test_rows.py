@@ -76,6 +76,13 @@ def test_suffixes_are_joined_to_the_prefix() -> None:
     assert [value.ttl for value in row.creation.values] == [60]
 
 
+@pytest.mark.parametrize("name", [b"88/x ", b" 88/x", b"88/x\t", "88/x\u3000".encode()])
+def test_blanks_at_the_ends_of_a_handle_are_a_slip(name: bytes) -> None:
+    (row,) = rows_of(b"handle,URL", name + b",u")
+    assert isinstance(row, RejectedRow)
+    assert "blanks" in row.reason
+
+
 def test_an_administrator_is_written_as_index_and_handle() -> None:
     (value,) = only(b"handle,HS_ADMIN", b"88/x,300:88/ADMIN").creation.values
     admin = Admin.decode(value.data)
