@@ -28,7 +28,7 @@ _NO_REFERENCES: Final = bytes(4)
 _REPEATED_PREFIX: Final = (
     "the suffix begins with the prefix once more; whole handles go into a column `handle`, without --prefix"
 )
-_BLANKS: Final = "the handle has blanks at its ends; take them away, or write the record as JSON Lines if they belong to it"
+_BLANKS: Final = "the handle has blanks at its ends; take them away, or use JSON Lines if they belong to it"
 
 csv.field_size_limit(ROW_OCTETS_MAX)  # its own limit is below the largest value
 
