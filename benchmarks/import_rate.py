@@ -34,6 +34,9 @@ from deploy.local.supervisor import POSTGRES_SETTINGS
 from registry.migrate import migrate
 
 PREFIX: Final = "88.100.1"
+QUICKER_THAN_ANY_ROWS_PER_S: Final = (
+    200_000  # faster than any import here: so that a kill always comes before the end
+)
 COLUMNS: Final = (
     "key", "name", "prefix", "public_values", "public_count", "restricted_values", "restricted_count", "state",
     "version", "changed_ms",
@@ -213,7 +216,11 @@ async def measure_kill(made: Laboratory, path: Path, rows: int) -> None:
     """Kill an import somewhere in the middle, run it again, and check the rows."""
     dsn = await made.empty_database("killed")
     settings = made.settings_file("killed", dsn)
-    killed = import_by_command(path, settings, kill_after_s=random.uniform(2.0, 2.0 + rows / 60_000))
+    killed = import_by_command(
+        path, settings, kill_after_s=random.uniform(2.0, 2.0 + rows / QUICKER_THAN_ANY_ROWS_PER_S)
+    )
+    if not killed.exit_code:
+        raise SystemExit("the import ended before it was killed: give it more --rows")
     connection = await asyncpg.connect(dsn)
     before = await connection.fetchval("SELECT count(*) FROM handles")
     await connection.close()
