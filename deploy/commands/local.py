@@ -14,6 +14,7 @@ from deploy.commands.tables import format_places, format_table
 from deploy.local import control
 from deploy.local.control import Status
 from deploy.local.deployment import DAEMONS, Deployment
+from protocol.runtime.build import build
 
 RUNNING: Final = "running"
 
@@ -48,6 +49,7 @@ def up(*, home: Path, as_json: bool) -> int:
     bringup = Bringup(home, tell)
     started = asyncio.run(bringup.run())
     tell("everything runs" if started else "everything was running already")
+    tell_of_other_build(control.status(home), tell)
     if as_json:
         echo_json(_describe(bringup.deployment, control.status(home)))
         return 0
@@ -55,6 +57,13 @@ def up(*, home: Path, as_json: bool) -> int:
     code = asyncio.run(show_tour(bringup.deployment))
     tell(f"done in {time.monotonic() - began_s:.1f} s; data stay in {home}; stop it with `make down`")
     return code
+
+
+def tell_of_other_build(status: Status | None, tell: Callable[[str], None]) -> None:
+    """Say so when what runs was started from another version or commit than this one, which it does not follow."""
+    installed = build()
+    if status is not None and status.build not in ("", installed):
+        tell(f"it runs {status.build}, and this is {installed}: to change over, `make down` and `make up`")
 
 
 @click.command(short_help="Stop it; the data stay.")

@@ -57,6 +57,8 @@ class Status:
     pid: int
     since_s: float
     stopping: bool
+    build: str = ""
+    """What it runs, as protocol.runtime.build says it; empty for a supervisor that does not tell."""
     processes: tuple[ProcessStatus, ...]
 
     def process(self, name: str) -> ProcessStatus | None:

@@ -24,6 +24,7 @@ from deploy.local.control import MAX_LINE_OCTETS, POSTGRES, control_socket, lock
 from deploy.local.deployment import OVERRIDES
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import LocalError, ProcessIdentity, exclusive
+from protocol.runtime.build import build
 
 POSTGRES_SETTINGS: Final = {"max_connections": "200"}  # four nodes, an import, statistics, and room
 REMEMBER_S: Final = 0.2
@@ -38,6 +39,7 @@ class Supervisor:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._since_s = time.time()
+        self._build = build()
         self._stopping = asyncio.Event()
         postgres = EmbeddedPostgres(home / POSTGRES, settings=POSTGRES_SETTINGS)
         self._children = {POSTGRES: Child(POSTGRES, Database(postgres))}
@@ -133,6 +135,7 @@ class Supervisor:
             "pid": os.getpid(),
             "since_s": self._since_s,
             "stopping": self._stopping.is_set(),
+            "build": self._build,
             "processes": [_describe(child) for child in self._children.values()],
         }
 

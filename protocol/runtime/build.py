@@ -33,6 +33,12 @@ def commit(root: Path = _ROOT) -> str:
     return found[:COMMIT_DIGITS] if _COMMIT.fullmatch(found) else ""
 
 
+def build() -> str:
+    """Version and commit in one line, such as "0.1.0 (8d99ae8f0c06)"; the version alone where no commit is known."""
+    known = commit()
+    return f"{version()} ({known})" if known else version()
+
+
 def _installed_commit() -> str:
     """What the installer noted down. Source: PEP 610."""
     try:

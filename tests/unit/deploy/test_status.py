@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from deploy.commands.local import format_duration, format_status
+from deploy.commands.local import format_duration, format_status, tell_of_other_build
+from deploy.local.control import Status
+from protocol.runtime.build import build
 
 
 def described(**changes: Any) -> dict[str, Any]:
@@ -54,3 +56,13 @@ def test_the_end_of_a_log_does_not_break_the_table() -> None:
 )
 def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_a_deployment_of_another_build_is_told_of() -> None:
+    told: list[str] = []
+    for running in (build(), "", "0.0.9 (0123456789ab)"):
+        tell_of_other_build(
+            Status(pid=1, since_s=0, stopping=False, build=running, processes=()), told.append
+        )
+    tell_of_other_build(None, told.append)
+    assert [("0.0.9" in line, "make down" in line) for line in told] == [(True, True)]
