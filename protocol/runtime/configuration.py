@@ -179,7 +179,7 @@ class _Unsound(Exception):
 def _convert(value: Any, wanted: Any, folder: Path, where: str, faults: list[str]) -> Any:
     def make(kind: type, raw: Any) -> Any:
         if kind is Path and isinstance(raw, str) and raw:
-            return folder / Path(raw).expanduser()
+            return folder / _expanded(raw)
         raise ValueError(f"expected {kind.__name__}")
 
     try:
@@ -188,6 +188,16 @@ def _convert(value: Any, wanted: Any, folder: Path, where: str, faults: list[str
         told = "" if _is_secret(wanted) else f", not {json.dumps(value, default=str)}"
         faults.append(f"{where}: {str(error)[:1].lower()}{str(error)[1:]}{told}")
         raise _Unsound from None
+
+
+def _expanded(path: str) -> Path:
+    """The path with ~ and ~user made the home directory. Raises ValueError for a user who is none, or has none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"nobody's home directory is known as {path.split('/')[0]}; write the whole path"
+        ) from None
 
 
 def _bare(wanted: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Meta
 
@@ -144,6 +144,7 @@ def test_passwords_leave_database_addresses() -> None:
         st.none() | st.integers() | st.text(max_size=8) | st.lists(st.text(max_size=8), max_size=2),
     )
 )
+@example({"tls_certificate_file": "~nobody-of-that-name/x"})
 def test_any_environment_gives_settings_or_a_settings_error(values: dict[str, object]) -> None:
     environment = {f"HANDLEGRID_RESOLVER_{name.upper()}": str(value) for name, value in values.items()}
     with suppress(SettingsError):
