@@ -196,7 +196,7 @@ def _expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise ValueError(
-            f"nobody's home directory is known as {path.split('/')[0]}; write the whole path"
+            f"nobody's home directory is known as {path.partition('/')[0]}; write the whole path"
         ) from None
 
 
