@@ -6,11 +6,15 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
 PORTS: Final = range(12_000, 30_000)
 """Below the range from which the kernel gives ports to outgoing connections."""
+
+_FRESH_PORTS: Final = cycle(random.sample(PORTS, len(PORTS)))
+"""Drawn once, since property tests make `random` repeat itself, and two listeners of a test need two ports."""
 
 
 @contextmanager
@@ -25,9 +29,8 @@ def scratch_directory() -> Iterator[Path]:
 
 
 def free_port(*addresses: str) -> int:
-    """Return a port that is free on all the addresses, for UDP and TCP."""
-    for _ in range(100):
-        port = random.choice(PORTS)
+    """Return a port that is free on all the addresses, for UDP and TCP, and that was given to nobody before."""
+    for port in islice(_FRESH_PORTS, 100):
         try:
             _bind_all(addresses or ("127.0.0.1",), port)
         except OSError:
