@@ -120,7 +120,7 @@ class Changes:
             return
         await writing.update([row for row, _ in changed])
         await writing.log([log_entry(row, action) for row, action in changed])
-        await renew_authorisations(self._context, writing, [row.key for row, _ in changed])
+        await renew_authorisations(writing, [row.key for row, _ in changed])
 
     async def _edit(
         self, writing: Writing, handle: Handle, row: Row | None, edit: Edit, by: Actor

@@ -97,8 +97,7 @@ class Context:
     async def _read_group(self, handle: Handle, read: RowReader) -> Values | None:
         """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone."""
         if handle.is_prefix_record:
-            table = await self.prefixes.table()
-            copy = table.authorisation(handle.key[len(RECORD_KEY_START) :])
+            copy = self.prefixes.last_read.authorisation(handle.key[len(RECORD_KEY_START) :])
             if copy is not None:
                 return parse_stored(copy)
         return await self.read_record(handle, read)

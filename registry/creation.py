@@ -192,7 +192,7 @@ class Creations:
         contested = [draft for draft in drafts if batch.results[draft.position] is None]
         await self._write_existing(writing, contested, rows, batch)
         await writing.log(batch.log)
-        await renew_authorisations(self._context, writing, batch.written)
+        await renew_authorisations(writing, batch.written)
 
     def _new_row(self, draft: Draft, batch: Batch) -> NewRow:
         key = draft.key

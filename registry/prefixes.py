@@ -49,6 +49,13 @@ class Prefixes:
                 self._table, self._generation = PrefixTable(rows, homed), generation
         return self._table
 
+    @property
+    def last_read(self) -> PrefixTable:
+        """The table as the operation at hand read it; for use inside a transaction, which must not wait for a second
+        connection: with every connection in a transaction that waits for another one, none would come.
+        """
+        return self._table
+
     def holds_any(self, prefix_keys: Iterable[bytes]) -> bool:
         """Whether the table, as last read, has one of these folded prefixes."""
         return any(key in self._table.rows for key in prefix_keys)

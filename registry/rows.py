@@ -53,13 +53,12 @@ def rounds(keys: Sequence[bytes]) -> Iterator[Sequence[int]]:
     yield from parted
 
 
-async def renew_authorisations(context: Context, writing: Writing, keys: Iterable[bytes]) -> None:
+async def renew_authorisations(writing: Writing, keys: Iterable[bytes]) -> None:
     """Where a prefix record is written whose prefix is homed on this very node, renew our copy with it."""
     prefixes = [key.removeprefix(RECORD_KEY_START) for key in keys if key.startswith(RECORD_KEY_START)]
     if not prefixes:
         return
-    table = await context.prefixes.table()
-    copied = [prefix for prefix in prefixes if prefix in table.rows]
+    copied = await writing.copied(prefixes)
     rows = await writing.find([RECORD_KEY_START + prefix for prefix in copied]) if copied else {}
     for prefix in copied:
         row = rows[RECORD_KEY_START + prefix]

@@ -54,6 +54,7 @@ _PUT_PREFIX: Final = """
     INSERT INTO prefixes (prefix, name, homed, authorisation_values, authorisation_count) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (prefix) DO UPDATE SET name = excluded.name, homed = excluded.homed,
         authorisation_values = excluded.authorisation_values, authorisation_count = excluded.authorisation_count"""
+_COPIED: Final = "SELECT prefix FROM prefixes WHERE prefix = ANY ($1::bytea[])"
 _PUT_AUTHORISATION: Final = """
     UPDATE prefixes SET authorisation_values = $2, authorisation_count = $3 WHERE prefix = $1"""
 
@@ -166,6 +167,11 @@ class Writing:
         await self._connection.execute(
             _PUT_PREFIX, key, name, homed, authorisation.octets, authorisation.count
         )
+
+    async def copied(self, prefixes: Sequence[bytes]) -> list[bytes]:
+        """Those of the folded prefixes that the node homes or holds an authorisation copy for."""
+        records = await self._connection.fetch(_COPIED, prefixes)
+        return [record[0] for record in records]
 
     async def put_authorisation(self, key: bytes, authorisation: ValueList) -> None:
         """Renew the authorisation copy of a prefix that is in the table."""

@@ -54,9 +54,9 @@ class Bench:
         self.operations = self.make_operations()
 
     @classmethod
-    async def open(cls, dsn: str, *, homes: Sequence[str]) -> Self:
+    async def open(cls, dsn: str, *, homes: Sequence[str], connections_max: int = 8) -> Self:
         """Open a node that homes these prefixes; 300:88.100/ADMIN administers them."""
-        bench = cls(await Store.open(dsn, connections_max=8, unsafe=True), dsn)
+        bench = cls(await Store.open(dsn, connections_max=connections_max, unsafe=True), dsn)
         async with bench.store.writing() as writing:
             for home in homes:
                 prefix = Prefix.parse(home)
