@@ -312,9 +312,9 @@ def _split_credential(octets: bytes) -> tuple[bytes | None, bytes]:
 
 
 def answer_version(request: Envelope) -> Version:
-    """The version in which to answer: the lower of what the peer speaks and 2.11; 5.x means 2.0; never 2.5 or 2.6.
+    """The version in which to answer: the lower of what the peer speaks and 2.11; 5.x means 2.0.
 
-    A peer that suggests a higher minor than it writes in gets what it suggests. Source: PROTOCOL.md §3.4, §10.6.
+    A peer that suggests a higher minor than it writes in gets what it suggests. Source: PROTOCOL.md §3.4.
     """
     spoken = request.suggested if request.suggested[0] else request.version
     if request.version[0] >= 5:
