@@ -2,8 +2,6 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -27,7 +25,6 @@ from registry.outcomes import (
     Unchanged,
 )
 from registry.record import RECORD_OCTETS_MAX
-from registry.writing import Writing
 from tests.integration.registry.bench import ADMINISTRATOR, STRANGER, Bench, admin, creation, secret, url
 from tests.support.postgres import TestPostgres
 
@@ -270,36 +267,6 @@ async def test_a_secret_cannot_be_guessed_by_putting_it(bench: Bench) -> None:
 
     assert code(guess) == ResponseCode.INVALID_ADMINISTRATOR
     assert code(record) == ResponseCode.HANDLE_ALREADY_EXISTS
-
-
-async def test_a_write_needs_one_connection_even_when_the_prefixes_change_meanwhile(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With every connection in a write that waits for another one, none would come."""
-    bench = await Bench.open(database, homes=("88.100",), connections_max=1)
-    members = ValueReferences((ValueReference(b"88.100/ADMIN", 300),)).encode()
-    group = HandleValue(index=200, type="HS_VLIST", data=members)
-    async with bench.store.writing() as writing:
-        await writing.put_prefix(b"88.100", b"88.100", ValueList.of([admin(), group]))
-    bench.generations.bump_prefix_table()
-    crew = Identity(index=200, handle=Handle.parse("0.NA/88.100"))
-    await bench.create("88.100/pump", url("x"), admin(crew))
-    begin = bench.store.writing
-
-    @asynccontextmanager
-    async def writing_while_prefixes_change() -> AsyncIterator[Writing]:
-        async with begin() as writing:
-            bench.generations.bump_prefix_table()
-            yield writing
-
-    monkeypatch.setattr(bench.store, "writing", writing_while_prefixes_change)
-    async with asyncio.timeout(3):
-        changed = await bench.put("88.100/pump", url("y"), by=ADMINISTRATOR)
-        allocated = await bench.create("0.NA/88.100.7", url("z"))
-
-    assert isinstance(changed, Replaced)
-    assert isinstance(allocated, Created)
-    await bench.close()
 
 
 async def test_members_of_a_group_have_its_rights_also_through_a_group_in_it(bench: Bench) -> None:
