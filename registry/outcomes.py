@@ -10,6 +10,7 @@ from protocol.codes import ResponseCode
 from protocol.generations import Stamp
 from protocol.handle import Handle
 from protocol.value import ValueList
+from protocol.valuetypes import AdminPermission
 
 BATCH_ITEMS_MAX: Final = 10_000
 """Items of one batch. One batch is one transaction: larger ones gain no speed and hold locks for longer."""
@@ -36,7 +37,41 @@ class Operator:
 
 OPERATOR: Final = Operator()
 
-Actor = Identity | Operator
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A user or an API key, acting for an organisation on the prefixes that this node hosts for it."""
+
+    id: str
+    organisation: str
+    rights: AdminPermission
+    """What it may do with the handles of these prefixes, as if an HS_ADMIN of theirs named it."""
+    prefixes: frozenset[bytes] | None = None
+    """Folded prefixes that it is limited to; None for all that the organisation holds."""
+
+    def __str__(self) -> str:
+        return self.id
+
+
+Actor = Identity | Operator | Principal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who does something and through what, for the audit log. Nothing in it is personal data."""
+
+    actor: str
+    """usr_…, key_…, index:handle, node:…, operator or system."""
+    organisation: str | None = None
+    via: str = "command"
+    """api, rest, import, command, node or system."""
+    request_id: str = ""
+
+
+COMMAND: Final = Origin(actor="operator")
+"""A command on the node's own host."""
+SYSTEM: Final = Origin(actor="system", via="system")
+"""The node itself."""
 
 
 @dataclass(frozen=True, slots=True)
