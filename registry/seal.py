@@ -5,6 +5,7 @@ key number (1 octet), nonce (12), ciphertext and tag (16). The associated data a
 index, so that sealed data moved to another handle or index do not open.
 """
 
+import hmac
 import os
 import secrets
 import stat
@@ -15,6 +16,8 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocol.errors import HandleError, SettingsError
 from protocol.value import ValueList
@@ -26,6 +29,7 @@ TAG_OCTETS: Final = 16
 KEY_NUMBER: Final = 1  # the first key; a rotation would count up
 _U32: Final = struct.Struct(">I")
 _HEAD_OCTETS: Final = 1 + NONCE_OCTETS
+_DIGEST_KEY: Final = b"handlegrid digest key"  # what HKDF derives from the node key under this name
 
 
 class SealBroken(HandleError):
@@ -38,6 +42,8 @@ class Sealer:
     def __init__(self, node_key: bytes) -> None:
         assert len(node_key) == KEY_OCTETS
         self._cipher = AESGCM(node_key)
+        derivation = HKDF(algorithm=SHA256(), length=KEY_OCTETS, salt=None, info=_DIGEST_KEY)
+        self._digest_key = derivation.derive(node_key)
 
     def seal(self, key: bytes, values: Iterable[bytes]) -> ValueList:
         """Seal the data of values in wire form; key: the record's storage key."""
@@ -63,6 +69,14 @@ class Sealer:
             raise SealBroken(
                 "sealed data do not open with this node key; restore the key file of this node"
             ) from None
+
+    def digest(self, purpose: bytes, clear: bytes) -> bytes:
+        """A keyed digest, 32 octets, by which octets are found again that are kept sealed or not at all.
+
+        Without the node key nobody can try out guesses. purpose: digests of different purposes never compare.
+        """
+        framed = len(purpose).to_bytes(2, "big") + purpose + clear
+        return hmac.digest(self._digest_key, framed, "sha256")
 
     def _seal_value(self, key: bytes, value: bytes) -> bytes:
         start, end = data_extent(value)

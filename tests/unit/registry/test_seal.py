@@ -80,3 +80,14 @@ def test_a_secret_is_printable_and_kept(tmp_path: Path) -> None:
     assert secret == make_secret(tmp_path / "admin.secret")
     assert secret.isascii()
     assert len(secret) >= 43
+
+
+def test_a_digest_finds_what_it_was_made_of_under_one_key_and_purpose() -> None:
+    sealer = Sealer(bytes(32))
+    digest = sealer.digest(b"login", b"li.lei")
+
+    assert digest == Sealer(bytes(32)).digest(b"login", b"li.lei")
+    assert len(digest) == 32
+    assert digest != Sealer(bytes(31) + b"1").digest(b"login", b"li.lei")
+    assert digest != sealer.digest(b"logi", b"nli.lei")
+    assert digest != sealer.digest(b"login", b"li.lei ")
