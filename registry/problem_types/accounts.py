@@ -1,0 +1,1 @@
+"""Problem types of organisations, users, sessions and API keys."""

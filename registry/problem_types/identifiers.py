@@ -1,0 +1,1 @@
+"""Problem types of identifiers and ranges."""

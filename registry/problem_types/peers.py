@@ -1,0 +1,1 @@
+"""Problem types of nodes and what they send each other."""
