@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 
 FIRST_LINK: Final = bytes(32)
 """What stands before the first entry in place of a chain."""
@@ -20,7 +20,7 @@ ENTRY_COLUMNS: Final = (
 )  # fmt: skip
 """The columns of audit_log, in the order of the fields of Entry."""
 
-Detail: TypeAlias = Union[str, int, float, bool, None, Sequence["Detail"], Mapping[str, "Detail"]]
+Detail: TypeAlias = str | int | float | bool | Sequence["Detail"] | Mapping[str, "Detail"] | None
 """What JSON can say."""
 
 _FORM: Final = b"handlegrid audit 1\0"
