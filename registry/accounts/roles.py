@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+from protocol.valuetypes import AdminPermission
+from registry.outcomes import Origin, Principal
+
 
 class Right(StrEnum):
     """One thing that may be done through the API."""
@@ -92,6 +95,25 @@ ORGANISATION_ROLES: Final = frozenset(
 """Roles within one organisation."""
 
 
+_HANDLE_RIGHTS: Final[Mapping[Right, AdminPermission]] = {
+    Right.IDENTIFIER_READ: AdminPermission.LIST_HANDLES,
+    Right.IDENTIFIER_WRITE: (
+        AdminPermission.ADD_HANDLE
+        | AdminPermission.READ_VALUE
+        | AdminPermission.MODIFY_VALUE
+        | AdminPermission.REMOVE_VALUE
+        | AdminPermission.ADD_VALUE
+        | AdminPermission.MODIFY_ADMIN
+        | AdminPermission.REMOVE_ADMIN
+        | AdminPermission.ADD_ADMIN
+    ),
+    Right.IDENTIFIER_DELETE: AdminPermission.DELETE_HANDLE,
+}
+"""What a right is worth in the one permission rule, on handles of prefixes that the organisation holds. Restricted
+values hold keys among other things: they are for those who could replace them anyway. Prefixes come from allocation
+alone, so that nothing gives rights on derived ones."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Who calls the API: a user by a session, or an API key, proven and not barred."""
@@ -116,3 +138,17 @@ class Caller:
     def sees(self, organisation: str | None) -> bool:
         """Whether objects of this organisation exist for the caller; None is an object of the node itself."""
         return self.organisation is None or self.organisation == organisation
+
+    def actor(self) -> Principal:
+        """The caller as the operations know him; at the node level one who holds no prefix."""
+        rights = AdminPermission(0)
+        for right, permissions in _HANDLE_RIGHTS.items():
+            if right in self.rights:
+                rights |= permissions
+        return Principal(
+            id=self.id, organisation=self.organisation or "", rights=rights, prefixes=self.prefixes
+        )
+
+    def origin(self, request_id: str) -> Origin:
+        """The caller as the audit names him."""
+        return Origin(actor=self.id, organisation=self.organisation, via="api", request_id=request_id)
