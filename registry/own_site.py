@@ -20,7 +20,7 @@ def make_server_key(path: Path) -> PublicKey:
     Raises SettingsError for a file that is no such key.
     """
     if path.exists():
-        return _load_server_key(path)
+        return PublicKey.of_rsa(load_server_key(path).public_key())
     key = rsa.generate_private_key(public_exponent=65_537, key_size=RSA_BITS)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -29,14 +29,15 @@ def make_server_key(path: Path) -> PublicKey:
     return PublicKey.of_rsa(key.public_key())
 
 
-def _load_server_key(path: Path) -> PublicKey:
+def load_server_key(path: Path) -> rsa.RSAPrivateKey:
+    """The node's RSA key, for signing. Raises SettingsError for a file that is no such key."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise SettingsError([f"cannot load the server key {path}: {error}"]) from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise SettingsError([f"the server key {path} is no RSA key"])
-    return PublicKey.of_rsa(key.public_key())
+    return key
 
 
 def next_serial(serial: int) -> int:
