@@ -18,7 +18,6 @@ from typing import Final
 HANDLE_SLOTS: Final = 65_536  # half a megabyte; two of ten handles written per second share one within hours
 PREFIX_SLOTS: Final = 4_096
 _EPOCH: Final = 0
-_PREFIX_TABLE: Final = 1
 _FIRST_PREFIX: Final = 8
 _FIRST_HANDLE: Final = _FIRST_PREFIX + PREFIX_SLOTS
 _SLOTS: Final = _FIRST_HANDLE + HANDLE_SLOTS
@@ -59,24 +58,24 @@ class Generations:
         for key in prefix_keys:
             slots[_prefix_slot(key)] = fresh
 
-    @property
-    def prefix_table(self) -> int:
-        """Changes whenever the set of homed prefixes does."""
-        return self._slots[_PREFIX_TABLE]
+    def prefix_stamp(self, prefix_keys: Iterable[bytes]) -> Stamp:
+        """The state of some folded prefixes, for what was made from what the node knows of them."""
+        slots = self._slots
+        stamp = [_EPOCH, slots[_EPOCH]]
+        for key in prefix_keys:
+            slot = _prefix_slot(key)
+            stamp += (slot, slots[slot])
+        return tuple(stamp)
 
-    def bump_prefix_table(self) -> None:
-        """Marks the set of homed prefixes, and with it every answer, as changed."""
-        self._mark(_PREFIX_TABLE)
-        self._mark(_EPOCH)
+    def bump_all(self) -> None:
+        """Marks everything as changed; for what cannot be told by name."""
+        self._slots[_EPOCH] = secrets.randbits(64)
 
     def close(self) -> None:
         """Lets go of the file; the object is of no use afterwards."""
         self._slots.release()
         if isinstance(self._map, mmap.mmap):
             self._map.close()
-
-    def _mark(self, slot: int) -> None:
-        self._slots[slot] = secrets.randbits(64)
 
 
 def _handle_slot(key: bytes) -> int:

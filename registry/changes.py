@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from protocol.codes import ResponseCode
 from protocol.handle import Handle
 from protocol.valuetypes import AdminPermission
-from registry.context import Context, check_homed
-from registry.outcomes import BATCH_ITEMS_MAX, Actor, Deleted, Rejected, Replaced, Result, Unchanged
+from registry.context import RETIRED, Context, check_homed, check_writable
+from registry.outcomes import BATCH_ITEMS_MAX, Actor, Deleted, Operator, Rejected, Replaced, Result, Unchanged
 from registry.permission import Need, difference, grants_in, right_to_remove
-from registry.prefixes import PrefixTable
 from registry.record import Refusal, Values, check_total, keep_timestamps, same_record
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
-from registry.writing import Action, Row, Writing
+from registry.work import Work
+from registry.writing import Action, Row, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Plan:
     overwritten: bool = True
     changes: bool = True
     """False when the record is as it should be already."""
+    state: State | None = None
+    """The state afterwards; None leaves it as it is."""
 
 
 Edit = Callable[[Values], Plan]
@@ -78,56 +80,58 @@ class Changes:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def apply(self, handles: Sequence[Handle], edit: Edit, *, by: Actor) -> list[Result]:
-        """Apply one edit to each handle, in one transaction; a handle given twice is edited twice."""
+    async def apply(self, work: Work, handles: Sequence[Handle], edit: Edit, *, by: Actor) -> list[Result]:
+        """Apply one edit to each handle; a handle given twice is edited twice."""
         if len(handles) > BATCH_ITEMS_MAX:
             raise ValueError(f"{len(handles)} items in a batch; at most {BATCH_ITEMS_MAX}")
-        results: list[Result | None] = [None] * len(handles)
-        table = await self._context.prefixes.table()
-        for positions in rounds([self._context.key_of(handle) for handle in handles]):
-            for position, result in await self._round(handles, positions, edit, by, table):
+        return await self.apply_each(work, [(handle, edit) for handle in handles], by=by)
+
+    async def apply_each(
+        self, work: Work, edits: Sequence[tuple[Handle, Edit]], *, by: Actor
+    ) -> list[Result]:
+        """Apply to each handle an edit of its own; see apply."""
+        results: list[Result | None] = [None] * len(edits)
+        for positions in rounds([self._context.key_of(handle) for handle, _ in edits]):
+            for position, result in await self._round(work, edits, positions, by):
                 results[position] = result
         done = [result for result in results if result is not None]
-        assert len(done) == len(handles)
+        assert len(done) == len(edits)
         return done
 
     async def _round(
-        self, handles: Sequence[Handle], positions: Iterable[int], edit: Edit, by: Actor, table: PrefixTable
+        self, work: Work, edits: Sequence[tuple[Handle, Edit]], positions: Iterable[int], by: Actor
     ) -> list[tuple[int, Result]]:
         results: list[tuple[int, Result]] = []
         changed: list[tuple[Row, Action]] = []
-        placed = [position for position in positions if _place(handles[position], table, position, results)]
-        try:
-            async with self._context.store.writing() as writing:
-                rows = await writing.lock(self._context.key_of(handles[position]) for position in placed)
-                for position in placed:
-                    handle = handles[position]
-                    row = rows.get(self._context.key_of(handle))
-                    try:
-                        new, result = await self._edit(writing, handle, row, edit, by)
-                    except Refusal as refusal:
-                        new, result = None, Rejected(handle, refusal.code, refusal.message)
-                    results.append((position, result))
-                    if new is not None:
-                        changed.append((new, Action.UPDATE if new.stored else Action.DELETE))
-                await self._write(writing, changed)
-        finally:  # a commit whose confirmation was lost may have happened
-            self._context.announce([row.key for row, _ in changed])
+        placed = [position for position in positions if await _place(work, edits, position, by, results)]
+        rows = await work.writing.lock(self._context.key_of(edits[position][0]) for position in placed)
+        for position in placed:
+            handle, edit = edits[position]
+            row = rows.get(self._context.key_of(handle))
+            try:
+                new, result = await self._edit(work, handle, row, edit, by)
+            except Refusal as refusal:
+                new, result = None, Rejected(handle, refusal.code, refusal.message)
+            results.append((position, result))
+            if new is not None:
+                changed.append((new, Action.UPDATE if new.stored else Action.DELETE))
+        await self._write(work, changed)
         return results
 
-    async def _write(self, writing: Writing, changed: Sequence[tuple[Row, Action]]) -> None:
+    async def _write(self, work: Work, changed: Sequence[tuple[Row, Action]]) -> None:
         if not changed:
             return
-        await writing.update([row for row, _ in changed])
-        await writing.log([log_entry(row, action) for row, action in changed])
-        await renew_authorisations(writing, [row.key for row, _ in changed])
+        await work.writing.update([row for row, _ in changed])
+        work.record([log_entry(row, action) for row, action in changed])
+        await renew_authorisations(work, [row.key for row, _ in changed])
 
     async def _edit(
-        self, writing: Writing, handle: Handle, row: Row | None, edit: Edit, by: Actor
+        self, work: Work, handle: Handle, row: Row | None, edit: Edit, by: Actor
     ) -> tuple[Row | None, Result]:
         """The new row, None when nothing changes, and the result. Raises Refusal."""
         if row is None or not row.stored:
             raise Refusal(ResponseCode.HANDLE_NOT_FOUND, "the handle does not exist")
+        held = (await work.table(handle)).rows.get(handle.prefix.key)
         old = self._context.values_of(row)
         grants = grants_in(old.values())
         stranger = Refusal(
@@ -137,22 +141,36 @@ class Changes:
         try:
             plan = edit(old)
         except Refusal:  # its words tell which values there are, the hidden ones too
-            if not await self._context.is_administrator(by, grants, writing.find):
+            if not await self._context.is_administrator(by, grants, work.writing, held=held):
                 raise stranger from None
             raise
-        if not await self._context.is_allowed(by, Need(plan.rights), grants, (), writing.find):
+        need = Need(plan.rights)
+        if not await self._context.is_allowed(by, need, grants, (), work.writing, held=held):
             raise stranger
-        if not plan.changes:
+        if row.state == State.RETIRED and not isinstance(by, Operator):
+            raise Refusal(ResponseCode.ACCESS_DENIED, RETIRED)
+        state = State(row.state) if plan.state is None else plan.state
+        if not plan.changes and state == row.state:
             return None, Unchanged(handle, row.version)
-        new = changed_row(self._context, row, plan.values, self._context.now_ms())
+        new = changed_row(self._context, row, plan.values, work.now_ms, state=state)
         if plan.values is None:
             return new, Deleted(handle, new.version)
         return new, Replaced(handle, new.version, overwritten=plan.overwritten)
 
 
-def _place(handle: Handle, table: PrefixTable, position: int, results: list[tuple[int, Result]]) -> bool:
+async def _place(
+    work: Work,
+    edits: Sequence[tuple[Handle, Edit]],
+    position: int,
+    by: Actor,
+    results: list[tuple[int, Result]],
+) -> bool:
+    """Whether the handle is one that may be written here; if not, the result says why."""
+    handle = edits[position][0]
+    table = await work.table(handle)
     try:
         check_homed(handle, table)
+        check_writable(handle, table, by, moving=work.moving)
     except Refusal as refusal:
         results.append((position, Rejected(handle, refusal.code, refusal.message)))
         return False

@@ -1,19 +1,21 @@
 """What every operation works with, and the questions that all of them ask: keys, rights, groups, announcements."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from protocol.codes import ResponseCode
 from protocol.generations import Generations
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle
+from protocol.site import Site
 from protocol.value import ValueList
+from protocol.valuetypes import AdminPermission
 from protocol.valuetypes.hs_site import BELOW_TYPES
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
-from registry.outcomes import Actor, Identity, Operator
+from registry.outcomes import Actor, Identity, Operator, Principal
 from registry.permission import Grant, Need, Reference, is_granted, names
-from registry.prefixes import Prefixes, PrefixTable, authorising_prefix
+from registry.prefixes import Prefixes, PrefixRow, PrefixStatus, PrefixTable, authorising_prefix
 from registry.record import Refusal, Values, parse_stored
 from registry.seal import Sealer
 from registry.store import Store
@@ -21,9 +23,17 @@ from registry.writing import Row
 
 RECORD_KEY_START: Final = ROOT_PREFIX_OCTETS + b"/"
 """What the keys of prefix records begin with."""
+RETIRED: Final = "the handle is retired for good and does not change any more"
 
-RowReader = Callable[[Sequence[bytes]], Awaitable[dict[bytes, Row]]]
-"""Reads rows, on a connection of its own or on that of a transaction."""
+
+class Reader(Protocol):
+    """Reads rows: the store, each time on a connection of its own, or a transaction on that of its own."""
+
+    async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """The rows of those handles that have one."""
+
+    async def prefix_rows(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
+        """What the node knows of those folded prefixes of which it knows anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,23 +63,35 @@ class Context:
             values.update((int.from_bytes(value[:4], "big"), value) for value in opened)
         return values
 
-    async def read_record(self, handle: Handle, read: RowReader | None = None) -> Values | None:
-        """Every value of a handle that is stored here, or None."""
+    async def read_record(self, handle: Handle, reader: Reader | None = None) -> Values | None:
+        """Every value of a handle that is stored here and in force, or None."""
         key = self.key_of(handle)
-        row = (await (read or self.store.read_many)([key])).get(key)
-        return self.values_of(row) if row is not None and row.stored else None
+        row = (await (reader or self.store).find([key])).get(key)
+        return self.values_of(row) if row is not None and row.in_force else None
 
     async def is_allowed(
-        self, actor: Actor, need: Need, record: Sequence[Grant], prefix: Sequence[Grant], read: RowReader
+        self,
+        actor: Actor,
+        need: Need,
+        record: Sequence[Grant],
+        prefix: Sequence[Grant],
+        reader: Reader,
+        *,
+        held: PrefixRow | None = None,
     ) -> bool:
-        """Whether the actor has the rights that one alternative needs, directly or as a member of a group."""
+        """Whether the actor has the rights that one alternative needs, directly or as a member of a group.
+
+        held: what is known of the handle's own prefix, by which a principal has rights.
+        """
         if isinstance(actor, Operator):
             return True
+        if isinstance(actor, Principal):
+            return holds(actor, held, need.record | need.prefix)
         sides = ((need.record, record), (need.prefix, prefix))
         is_named = names(actor, case_sensitive=self.case_sensitive)
         if all(is_granted(rights, grants, is_named) for rights, grants in sides):
             return True
-        groups = await self._groups_of(actor, [*record, *prefix], read)
+        groups = await self._groups_of(actor, [*record, *prefix], reader)
         if not groups:
             return False
         return all(
@@ -77,52 +99,66 @@ class Context:
             for rights, grants in sides
         )
 
-    async def is_administrator(self, actor: Actor, record: Sequence[Grant], read: RowReader) -> bool:
+    async def is_administrator(
+        self, actor: Actor, record: Sequence[Grant], reader: Reader, *, held: PrefixRow | None = None
+    ) -> bool:
         """Whether any grant of the record names the actor, directly or as a member of a group."""
         if isinstance(actor, Operator):
             return True
+        if isinstance(actor, Principal):
+            return holds(actor, held, AdminPermission(0))
         is_named = names(actor, case_sensitive=self.case_sensitive)
         if any(grant.rights and is_named(grant.administrator) for grant in record):
             return True
-        return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], read))
+        return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], reader))
 
     async def _groups_of(
-        self, identity: Identity, grants: Sequence[Grant], read: RowReader
+        self, identity: Identity, grants: Sequence[Grant], reader: Reader
     ) -> frozenset[Reference]:
         async def read_group(handle: Handle) -> Values | None:
-            return await self._read_group(handle, read)
+            return await self._read_group(handle, reader)
 
         return await named_by_group(identity, grants, read_group, case_sensitive=self.case_sensitive)
 
-    async def _read_group(self, handle: Handle, read: RowReader) -> Values | None:
+    async def _read_group(self, handle: Handle, reader: Reader) -> Values | None:
         """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone."""
         if handle.is_prefix_record:
-            copy = self.prefixes.last_read.authorisation(handle.key[len(RECORD_KEY_START) :])
+            subject = handle.key[len(RECORD_KEY_START) :]
+            copy = (await self.prefixes.around(handle, reader.prefix_rows)).authorisation(subject)
             if copy is not None:
                 return parse_stored(copy)
-        return await self.read_record(handle, read)
+        return await self.read_record(handle, reader)
 
-    async def prefix_values(self, handle: Handle, table: PrefixTable, read: RowReader) -> ValueList | None:
+    async def prefix_values(self, handle: Handle, table: PrefixTable, reader: Reader) -> ValueList | None:
         """The record 0.NA/P that says who may create the handle: our copy, or the record if it is stored here."""
         prefix = authorising_prefix(handle)
         copy = table.authorisation(prefix)
         if copy is not None:
             return copy
         record = RECORD_KEY_START + prefix
-        row = (await read([record])).get(record)
-        return row.public if row is not None and row.stored else None
+        row = (await reader.find([record])).get(record)
+        return row.public if row is not None and row.in_force else None
 
-    def announce(self, keys: Sequence[bytes]) -> None:
+    def announce(self, keys: Sequence[bytes], prefixes: Collection[bytes] = ()) -> None:
         """Let every process of this host know what has changed; after the commit, before the answer.
 
-        keys: storage keys. A prefix record that we hold a copy of also ends what was read of the prefixes.
+        keys: storage keys. prefixes: folded; every cached answer below them ends, and what was read of them.
+        A prefix record ends what was read of its prefix too.
         """
         folded = [key.upper() for key in keys] if self.case_sensitive else keys
         start = len(RECORD_KEY_START)
-        prefixes = [key[start:] for key in folded if key.startswith(RECORD_KEY_START)]
-        self.generations.bump(folded, prefixes)
-        if self.prefixes.holds_any(prefixes):
-            self.generations.bump_prefix_table()
+        subjects = [key[start:] for key in folded if key.startswith(RECORD_KEY_START)]
+        self.generations.bump(folded, [*subjects, *prefixes])
+
+
+def holds(principal: Principal, held: PrefixRow | None, needed: AdminPermission) -> bool:
+    """Whether a principal has these rights on the handles of a prefix: its organisation holds the prefix."""
+    return (
+        held is not None
+        and held.organisation == principal.organisation
+        and (principal.prefixes is None or held.key in principal.prefixes)
+        and not needed & ~principal.rights
+    )
 
 
 def check_place(handle: Handle, place: Place) -> None:
@@ -135,17 +171,45 @@ def check_place(handle: Handle, place: Place) -> None:
 
 
 def check_homed(handle: Handle, table: PrefixTable) -> Place:
-    """Where the handle stands. Raises Refusal (301) unless it belongs on this node."""
+    """Where the handle stands. Raises Refusal: 301 unless it belongs on this node, with the new place if it moved."""
     place = locate(handle, table.homed)
+    row = None if handle.is_prefix_record else table.rows.get(handle.prefix.key)
+    if row is not None and row.moved is not None and not row.homed:
+        raise Refusal(
+            ResponseCode.SERVER_NOT_RESPONSIBLE,
+            f"the prefix {handle.prefix} has moved to another node: {_addresses(row.moved)}; write there",
+        )
     check_place(handle, place)
     return place
+
+
+def check_writable(handle: Handle, table: PrefixTable, by: Actor, *, moving: bool = False) -> None:
+    """Raises Refusal when nobody, or nobody but the operator, may write below the handle's prefix now.
+
+    moving: whether it is the move itself, for which the prefix is frozen, that writes.
+    """
+    row = None if handle.is_prefix_record else table.rows.get(handle.prefix.key)
+    if row is None:
+        return
+    if row.frozen and not moving:
+        raise Refusal(
+            ResponseCode.SERVER_BACKUP, f"the prefix {handle.prefix} is moving; write again in a few seconds"
+        )
+    if row.status is not PrefixStatus.ACTIVE and not isinstance(by, Operator):
+        raise Refusal(ResponseCode.ACCESS_DENIED, f"the prefix {handle.prefix} is {row.status_text}")
+
+
+def _addresses(sites: ValueList) -> str:
+    """Where sites are, for a person."""
+    servers = [server for value in sites for server in Site.decode(value.data).servers]
+    return ", ".join(sorted({str(server.ip) for server in servers}))
 
 
 def delegating(rows: dict[bytes, Row], records: Iterable[Handle]) -> ValueList | None:
     """The public delegation values of the first of these prefix records that delegates, or None."""
     for record in records:
         row = rows.get(record.key)
-        if row is not None and row.stored:
+        if row is not None and row.in_force:
             values = row.public.select(types=BELOW_TYPES)
             if values.count:
                 return values

@@ -14,20 +14,29 @@ from protocol.handle import Handle
 from protocol.valuetypes import AdminPermission
 from protocol.wire import MAX_VALUES
 from registry.authority import BelowHome
-from registry.context import RECORD_KEY_START, Context, RowReader, check_homed, delegating
+from registry.context import (
+    RECORD_KEY_START,
+    RETIRED,
+    Context,
+    Reader,
+    check_homed,
+    check_writable,
+    delegating,
+)
 from registry.outcomes import (
     BATCH_ITEMS_MAX,
-    OPERATOR,
     Actor,
     Created,
     Creation,
+    Operator,
+    Origin,
     Rejected,
     Replaced,
     Result,
     Unchanged,
 )
 from registry.permission import Grant, Need, difference, grants_in, needs_to_replace, right_to_create
-from registry.prefixes import PrefixTable
+from registry.prefixes import PrefixRow, PrefixTable
 from registry.record import (
     HS_ADMIN,
     RECORD_OCTETS_MAX,
@@ -42,7 +51,8 @@ from registry.record import (
     values_of_type,
 )
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
-from registry.writing import Action, LogEntry, NewRow, Row, Writing
+from registry.work import Work
+from registry.writing import Action, LogEntry, NewRow, Row, State, Writing
 
 INHERITED_INDEX_MIN: Final = 100
 """Where administrators stand by custom; inherited ones take the first free indexes from here on."""
@@ -55,6 +65,8 @@ class Gate:
     """What holds for every new record below one prefix."""
 
     refusal: Refusal | None
+    held: PrefixRow | None = None
+    """What is known of the prefix itself."""
     grants: tuple[Grant, ...] = ()
     may_create: bool = False
     administrators: tuple[bytes, ...] = ()
@@ -72,21 +84,26 @@ class Draft:
     key: bytes
     name: bytes
     """The handle's octets, slashless completed."""
+    by: Actor
     gate: Gate
     values: Values
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction works on, and what came of it."""
+    """What is worked on, and what came of it."""
 
-    by: Actor
+    work: Work
     replace: bool
-    now_ms: int
+    state: State
     results: list[Result | None]
-    log: list[LogEntry]
-    written: list[bytes]
-    """Keys."""
+    log: list[tuple[int, LogEntry]]
+    """With the position of the item that it is about."""
+
+    @property
+    def now_ms(self) -> int:
+        """The time of the transaction."""
+        return self.work.now_ms
 
     def reject(self, draft: Draft, code: ResponseCode, message: str) -> None:
         """Note that nothing is written for this item."""
@@ -100,18 +117,31 @@ class Creations:
         self._context = context
 
     async def create(
-        self, items: Sequence[Creation], *, by: Actor, replace: bool, inherit_admin: bool
+        self,
+        work: Work,
+        items: Sequence[Creation],
+        *,
+        by: Sequence[Actor],
+        replace: bool,
+        inherit_admin: bool,
+        state: State = State.STORED,
+        origins: Sequence[Origin] = (),
     ) -> list[Result]:
-        """Create or replace records; see Operations.create."""
+        """Create or replace records; see Operations.create.
+
+        by: who, for each item. origins: the same for the audit log; empty where the work's own holds for all.
+        """
         if len(items) > BATCH_ITEMS_MAX:
             raise ValueError(f"{len(items)} items in a batch; at most {BATCH_ITEMS_MAX}")
         results: list[Result | None] = [None] * len(items)
         keys = [self._context.key_of(item.handle) for item in items]
+        batch = Batch(work, replace, state, results, [])
         for positions in rounds(keys):
-            batch = Batch(by, replace, self._context.now_ms(), results, [], [])
-            drafts = await self._drafts(items, keys, positions, batch, inherit_admin=inherit_admin)
+            drafts = await self._drafts(items, keys, positions, by, batch, inherit_admin=inherit_admin)
             if drafts:
                 await self._write(drafts, batch)
+        _record(batch, origins)
+        await renew_authorisations(work, (row[0] for _, row in batch.log))
         done = [result for result in results if result is not None]
         assert len(done) == len(items)
         return done
@@ -121,45 +151,49 @@ class Creations:
         items: Sequence[Creation],
         keys: Sequence[bytes],
         positions: Iterable[int],
+        by: Sequence[Actor],
         batch: Batch,
         *,
         inherit_admin: bool,
     ) -> list[Draft]:
-        table = await self._context.prefixes.table()
         timestamp = stamp_octets(batch.now_ms / 1_000)
-        gates: dict[bytes, Gate] = {}
+        gates: dict[tuple[bytes, Actor], Gate] = {}
         drafts = []
         for position in positions:
             item = items[position]
             handle = item.handle
             key = keys[position]
             name = handle.octets if b"/" in handle.octets else handle.resolved.octets
-            gate_key = key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")]
+            actor = by[position]
+            gate_key = (key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")], actor)
             gate = gates.get(gate_key)
             if gate is None:
-                gate = gates[gate_key] = await self._gate(handle, table, batch.by)
+                gate = gates[gate_key] = await self._gate(handle, actor, batch.work)
             try:
                 values = _take_in(item, gate, timestamp, inherit_admin=inherit_admin)
             except Refusal as refusal:
                 batch.results[position] = Rejected(handle, refusal.code, refusal.message)
                 continue
-            drafts.append(Draft(position, handle, key, name, gate, values))
+            drafts.append(Draft(position, handle, key, name, actor, gate, values))
         return drafts
 
-    async def _gate(self, handle: Handle, table: PrefixTable, by: Actor) -> Gate:
-        read = self._context.store.read_many
+    async def _gate(self, handle: Handle, by: Actor, work: Work) -> Gate:
+        table = await work.table(handle)
+        reader = work.writing
         try:
-            await self._check_place(handle, table, read)
+            await self._check_place(handle, table, reader)
+            check_writable(handle, table, by, moving=work.moving)
         except Refusal as refusal:
             return Gate(refusal)
-        values = await self._context.prefix_values(handle, table, read)
+        values = await self._context.prefix_values(handle, table, reader)
         administrators = values_of_type([] if values is None else values.slices(), HS_ADMIN)
         grants = grants_in(administrators)
         need = Need(prefix=right_to_create(handle))
-        may_create = await self._context.is_allowed(by, need, (), grants, read)
-        return Gate(None, grants, may_create, tuple(administrators), sum(map(len, administrators)))
+        held = table.rows.get(handle.prefix.key)
+        may_create = await self._context.is_allowed(by, need, (), grants, reader, held=held)
+        return Gate(None, held, grants, may_create, tuple(administrators), sum(map(len, administrators)))
 
-    async def _check_place(self, handle: Handle, table: PrefixTable, read: RowReader) -> None:
+    async def _check_place(self, handle: Handle, table: PrefixTable, reader: Reader) -> None:
         place = check_homed(handle, table)
         if not handle.is_prefix_record:
             return
@@ -168,7 +202,7 @@ class Creations:
         except InvalidHandle as error:
             raise Refusal(ResponseCode.INVALID_HANDLE, str(error)) from None
         if isinstance(place, BelowHome) and place.between:
-            rows = await read([record.key for record in place.between])
+            rows = await reader.find([record.key for record in place.between])
             if delegating(rows, place.between) is not None:
                 message = (
                     f"the prefixes above {subject} are delegated to another node; create its record there"
@@ -176,13 +210,7 @@ class Creations:
                 raise Refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, message)
 
     async def _write(self, drafts: Sequence[Draft], batch: Batch) -> None:
-        try:
-            async with self._context.store.writing() as writing:
-                await self._write_in(writing, drafts, batch)
-        finally:  # a commit whose confirmation was lost may have happened
-            self._context.announce(batch.written)
-
-    async def _write_in(self, writing: Writing, drafts: Sequence[Draft], batch: Batch) -> None:
+        writing = batch.work.writing
         rows = await writing.find([draft.key for draft in drafts])
         fresh = _permitted([draft for draft in drafts if draft.key not in rows], batch)
         inserted = await writing.insert([self._new_row(draft, batch) for draft in fresh]) if fresh else set()
@@ -191,15 +219,24 @@ class Creations:
                 _note_created(draft, 1, batch)
         contested = [draft for draft in drafts if batch.results[draft.position] is None]
         await self._write_existing(writing, contested, rows, batch)
-        await writing.log(batch.log)
-        await renew_authorisations(writing, batch.written)
 
     def _new_row(self, draft: Draft, batch: Batch) -> NewRow:
         key = draft.key
         public, restricted = split(draft.values)
         prefix = key[: key.index(b"/")]
         if not restricted:
-            return (key, draft.name, prefix, public.octets, public.count, None, 0, 1, batch.now_ms)
+            return (
+                key,
+                draft.name,
+                prefix,
+                public.octets,
+                public.count,
+                None,
+                0,
+                batch.state,
+                1,
+                batch.now_ms,
+            )
         sealed = self._context.sealer.seal(key, restricted)
         return (
             key,
@@ -209,6 +246,7 @@ class Creations:
             public.count,
             sealed.octets,
             sealed.count,
+            batch.state,
             1,
             batch.now_ms,
         )
@@ -237,7 +275,11 @@ class Creations:
     async def _settle(self, writing: Writing, draft: Draft, row: Row, batch: Batch) -> bool:
         """Whether an existing record needs no change: it is alike, or must not be replaced."""
         old = self._context.values_of(row)
-        if same_record(old, draft.values) and await self._may_compare(writing, row, old, batch.by):
+        if (
+            same_record(old, draft.values)
+            and row.state == batch.state
+            and await self._may_compare(writing, row, old, draft)
+        ):
             batch.results[draft.position] = Unchanged(draft.handle, row.version)
         elif not batch.replace:
             batch.reject(draft, ResponseCode.HANDLE_ALREADY_EXISTS, "the handle exists with other values")
@@ -245,11 +287,13 @@ class Creations:
             return False
         return True
 
-    async def _may_compare(self, writing: Writing, row: Row, old: Values, by: Actor) -> bool:
+    async def _may_compare(self, writing: Writing, row: Row, old: Values, draft: Draft) -> bool:
         """Whether the actor may learn that its values are the stored ones: otherwise secrets could be guessed."""
         if not row.restricted_count:
             return True
-        return await self._context.is_allowed(by, _READ_RIGHT, grants_in(old.values()), (), writing.find)
+        grants = grants_in(old.values())
+        held = draft.gate.held
+        return await self._context.is_allowed(draft.by, _READ_RIGHT, grants, (), writing, held=held)
 
     async def _rewrite(self, writing: Writing, draft: Draft, row: Row, batch: Batch) -> Row | None:
         """The new contents of a locked row, or None when it stays; the result is noted either way."""
@@ -257,7 +301,9 @@ class Creations:
             if not draft.gate.may_create:
                 _reject_creation(draft, batch)
                 return None
-            new = changed_row(self._context, row, draft.values, batch.now_ms, name=draft.handle)
+            new = changed_row(
+                self._context, row, draft.values, batch.now_ms, name=draft.handle, state=batch.state
+            )
             _note_created(draft, new.version, batch, new.changed_ms)
             return new
         if await self._settle(writing, draft, row, batch):
@@ -265,21 +311,25 @@ class Creations:
         return await self._replace(writing, draft, row, batch)
 
     async def _replace(self, writing: Writing, draft: Draft, row: Row, batch: Batch) -> Row | None:
+        if row.state == State.RETIRED and not isinstance(draft.by, Operator):
+            batch.reject(draft, ResponseCode.ACCESS_DENIED, RETIRED)
+            return None
         old = self._context.values_of(row)
         change = difference(old, draft.values)
         grants = grants_in(old.values())
         for need in needs_to_replace(draft.handle, change):
-            if await self._context.is_allowed(batch.by, need, grants, draft.gate.grants, writing.find):
+            if await self._context.is_allowed(
+                draft.by, need, grants, draft.gate.grants, writing, held=draft.gate.held
+            ):
                 break
         else:
             message = "replacing takes rights on the handle that the administrator does not have"
             batch.reject(draft, ResponseCode.INVALID_ADMINISTRATOR, message)
             return None
         values = keep_timestamps(draft.values, old)
-        new = changed_row(self._context, row, values, batch.now_ms)
+        new = changed_row(self._context, row, values, batch.now_ms, state=State(row.state))
         batch.results[draft.position] = Replaced(draft.handle, new.version, overwritten=True)
-        batch.log.append(log_entry(new, Action.UPDATE))
-        batch.written.append(draft.key)
+        batch.log.append((draft.position, log_entry(new, Action.UPDATE)))
         return new
 
 
@@ -324,12 +374,24 @@ def _permitted(drafts: Sequence[Draft], batch: Batch) -> list[Draft]:
 
 def _reject_creation(draft: Draft, batch: Batch) -> None:
     right = right_to_create(draft.handle).name
-    assert batch.by is not OPERATOR
-    message = f"creating takes {right} on the prefix, which {batch.by} does not have"
+    assert not isinstance(draft.by, Operator)
+    message = f"creating takes {right} on the prefix, which {draft.by} does not have"
     batch.reject(draft, ResponseCode.INVALID_ADMINISTRATOR, message)
 
 
 def _note_created(draft: Draft, version: int, batch: Batch, changed_ms: int | None = None) -> None:
     batch.results[draft.position] = Created(draft.handle, version)
-    batch.log.append((draft.key, draft.name, _CREATE, version, changed_ms or batch.now_ms))
-    batch.written.append(draft.key)
+    row = (draft.key, draft.name, _CREATE, version, changed_ms or batch.now_ms)
+    batch.log.append((draft.position, row))
+
+
+def _record(batch: Batch, origins: Sequence[Origin]) -> None:
+    """Enter what was written into the audit log, for each origin that has written something."""
+    if not origins:
+        batch.work.record([row for _, row in batch.log])
+        return
+    parted: dict[Origin, list[LogEntry]] = {}
+    for position, row in batch.log:
+        parted.setdefault(origins[position], []).append(row)
+    for origin, rows in parted.items():
+        batch.work.record(rows, origin=origin)

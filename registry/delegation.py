@@ -7,24 +7,22 @@ travels as a file, and accepting it homes the prefix on the child's node.
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError, SettingsError
-from protocol.generations import Generations
 from protocol.handle import Handle, Prefix
 from protocol.jsonform import record_to_json, values_from_json
 from protocol.site import Site
 from protocol.value import HandleValue, ValueList, ValueReference
 from protocol.valuetypes import ValueReferences
-from registry.initialise import HS_ADMIN_INDEX, SITE_INDEX, admin_value, administrator_of
+from registry.initialise import HS_ADMIN_INDEX, SITE_INDEX, admin_value, administrator_of, home_prefix
 from registry.operations import Operations
-from registry.outcomes import OPERATOR, Created, Creation, Found, Identity, Rejected
+from registry.outcomes import COMMAND, OPERATOR, Created, Creation, Found, Identity, Origin, Rejected
 from registry.record import Refusal, stamp_octets, take_in
-from registry.store import Store
-from registry.writing import Action
+from registry.transaction import Transaction
 
 FILE_KIND: Final = "handlegrid-authorisation"
 FILE_VERSION: Final = 1
@@ -105,22 +103,23 @@ def check_addressee(authorisation: Authorisation, own: Site) -> None:
     raise SettingsError([fault])
 
 
-async def accept(
-    store: Store, generations: Generations, authorisation: Authorisation, *, now_ms: int
-) -> bool:
-    """Home the prefix on this node with its authorisation copy, or renew the copy; whether it was new here.
+async def accept(operations: Operations, authorisation: Authorisation, *, origin: Origin = COMMAND) -> bool:
+    """Home the prefix on this node with its authorisation copy, or renew the copy; whether it was new here."""
+    async with operations.transaction(origin) as transaction:
+        return await accept_in(transaction, authorisation)
 
-    now_ms: Unix milliseconds, for the log.
-    """
+
+async def accept_in(transaction: Transaction, authorisation: Authorisation) -> bool:
+    """Do the same in a transaction that does more."""
     prefix = authorisation.prefix
-    new = all(row.key != prefix.key or not row.homed for row in await store.prefixes())
-    async with store.writing() as writing:
-        await writing.put_prefix(prefix.key, prefix.octets, authorisation.values)
-        if new:
-            record = prefix.record
-            await writing.log([(record.key, record.octets, Action.HOME, 1, now_ms)])
-    generations.bump_prefix_table()
-    return new
+    row = await transaction.prefix_row(prefix.key)
+    if row is not None and row.homed:
+        if row.authorisation != authorisation.values:
+            await transaction.save_prefix(replace(row, authorisation=authorisation.values))
+            transaction.audit("prefix.renew", str(prefix))
+        return False
+    await home_prefix(transaction, prefix, authorisation.values)
+    return True
 
 
 def write_authorisation(path: Path, authorisation: Authorisation) -> None:

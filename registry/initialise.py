@@ -21,11 +21,12 @@ from protocol.valuetypes import Admin
 from registry.database import check_connection
 from registry.migrate import migrate, migration_lock
 from registry.operations import Operations
-from registry.outcomes import OPERATOR, Creation, Identity, Rejected, Result
+from registry.outcomes import COMMAND, OPERATOR, Creation, Identity, Rejected, Result
 from registry.own_site import make_server_key, next_serial
-from registry.prefixes import Prefixes
+from registry.prefixes import Prefixes, PrefixRow
 from registry.seal import SealBroken, Sealer, load_node_key, make_node_key, make_secret
 from registry.store import ACQUIRE_WAIT_S, Store, outages
+from registry.transaction import Transaction
 from registry.writing import Action
 
 ADMIN_SECRET_FILE: Final = "admin.secret"  # noqa: S105 - a file name
@@ -118,15 +119,15 @@ async def _initialise_locked(
         sealer = await _open_sealer(store, settings.sealing_key_file())
         homes = settings.home_prefixes()
         administrator = administrator_of(homes[0])
-        await _home(store, generations, homes, administrator, int(wall_clock() * 1_000))
         operations = Operations(
             store=store,
-            prefixes=Prefixes(store, generations),
+            prefixes=Prefixes(store.prefix_rows, generations),
             sealer=sealer,
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,
         )
+        await _home(operations, homes, administrator)
         await _create_administrator(store, operations, administrator, settings.data_dir / ADMIN_SECRET_FILE)
         site = await _publish_site(store, settings)
         if any(home.key == ROOT_PREFIX_OCTETS for home in homes):
@@ -172,20 +173,22 @@ async def _open_sealer(store: Store, path: Path) -> Sealer:
     return sealer
 
 
-async def _home(
-    store: Store, generations: Generations, homes: Sequence[Prefix], administrator: Identity, now_ms: int
-) -> None:
+async def _home(operations: Operations, homes: Sequence[Prefix], administrator: Identity) -> None:
     """Home what is not homed yet; until a parent hands over its record, the node's administrator has all rights."""
-    homed = {row.key for row in await store.prefixes()}
     authorisation = ValueList.of([admin_value(administrator)])
-    fresh = [prefix for prefix in homes if prefix.key not in homed]
-    async with store.writing() as writing:
-        for prefix in fresh:
-            await writing.put_prefix(prefix.key, prefix.octets, authorisation)
-        records = [prefix.record for prefix in fresh]
-        await writing.log([(record.key, record.octets, Action.HOME, 1, now_ms) for record in records])
-    if fresh:
-        generations.bump_prefix_table()
+    async with operations.transaction(COMMAND) as transaction:
+        known = await transaction.writing.prefix_rows([prefix.key for prefix in homes])
+        for prefix in homes:
+            if prefix.key not in known:
+                await home_prefix(transaction, prefix, authorisation)
+
+
+async def home_prefix(transaction: Transaction, prefix: Prefix, authorisation: ValueList) -> None:
+    """Home a prefix that the node does not home, with the copy of its record by which its writers are authorised."""
+    row = PrefixRow(key=prefix.key, name=prefix.octets, homed=True, authorisation=authorisation)
+    await transaction.save_prefix(row)
+    record = prefix.record
+    transaction.record([(record.key, record.octets, Action.HOME, 1, transaction.now_ms)])
 
 
 async def _create_administrator(

@@ -54,7 +54,7 @@ async def open_node(
     )
     generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:
-        prefixes = Prefixes(store, generations)
+        prefixes = Prefixes(store.prefix_rows, generations)
         operations = Operations(
             store=store,
             prefixes=prefixes,

@@ -4,28 +4,20 @@ Every front end (Handle protocol, REST, import, commands) calls these and nothin
 A single creation is a batch of one. Results come in the order of the batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from protocol.generations import Generations
 from protocol.handle import Handle
 from protocol.value import ValueList
 from registry.authenticate import check_secret
-from registry.changes import Changes, Edit, deletion, put_values, removal
 from registry.context import Context
-from registry.creation import Creations
-from registry.outcomes import (
-    Actor,
-    Answer,
-    Creation,
-    Identity,
-    Rejected,
-    Result,
-)
+from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Result
 from registry.prefixes import Prefixes
-from registry.record import Refusal, stamp_octets, take_in
 from registry.resolution import Query, Reading
 from registry.seal import Sealer
 from registry.store import Store
+from registry.transaction import Transaction
 
 
 class Operations:
@@ -53,10 +45,26 @@ class Operations:
             wall_clock=wall_clock,
             case_sensitive=case_sensitive,
         )
-        self._context = context
+        self.context = context
         self._reading = Reading(context)
-        self._creations = Creations(context)
-        self._changes = Changes(context)
+
+    @asynccontextmanager
+    async def transaction(self, origin: Origin, *, commit: bool = True) -> AsyncIterator[Transaction]:
+        """Several operations as one: committed when the block ends, undone when it raises.
+
+        origin: who acts, for the audit log. commit: False undoes it in the end (a dry run); what the block gave is
+        then what would have happened.
+        Raises StoreUnavailable when the commit is not confirmed: it may or may not have happened.
+        """
+        transaction: Transaction | None = None
+        try:
+            async with self.context.store.writing(commit=commit) as writing:
+                transaction = Transaction(self.context, writing, origin)
+                yield transaction
+                await transaction.write_log()
+        finally:  # a commit whose confirmation was lost may have happened
+            if transaction is not None and commit:
+                transaction.announce()
 
     async def resolve(
         self,
@@ -83,47 +91,52 @@ class Operations:
         by: Actor,
         replace: bool = False,
         inherit_admin: bool = False,
+        origin: Origin = COMMAND,
     ) -> list[Result]:
         """Create records; with replace an existing record becomes the given one.
 
         Gives per item Created, Replaced, Unchanged (it exists alike, timestamps aside, with or without replace)
-        or Rejected: 101 it exists and differs, 102 the handle is no UTF-8, 201 an index twice, 202 a value is
-        invalid or the record fits no message, 301 the prefix is not homed here, 400 and 401 not permitted.
-        The same handle twice in one batch: the later one is judged after the earlier one, in a transaction of its own.
+        or Rejected: 7 the prefix is moving, 101 it exists and differs, 102 the handle is no UTF-8, 201 an index twice,
+        202 a value is invalid or the record fits no message, 301 the prefix is not homed here, 400 and 401 no right.
+        The same handle twice in one batch: the later one is judged after the earlier one.
         inherit_admin: a record without HS_ADMIN gets those of its prefix, at the first free indexes from 100 on.
         Raises ValueError for more than BATCH_ITEMS_MAX items.
         """
-        return await self._creations.create(batch, by=by, replace=replace, inherit_admin=inherit_admin)
+        async with self.transaction(origin) as transaction:
+            return await transaction.create(batch, by=by, replace=replace, inherit_admin=inherit_admin)
 
     async def put_values(
-        self, handle: Handle, values: ValueList, *, by: Actor, overwrite: bool = True
+        self,
+        handle: Handle,
+        values: ValueList,
+        *,
+        by: Actor,
+        overwrite: bool = True,
+        origin: Origin = COMMAND,
     ) -> Result:
         """Add values to an existing handle; with overwrite, values whose index exists are replaced.
 
-        Gives Replaced, Unchanged, or Rejected: 100 unknown handle, 201 index exists (without overwrite) or twice,
+        Gives Replaced, Unchanged, or Rejected: 7, 100 unknown handle, 201 index exists (without overwrite) or twice,
         202, 301, 400, 401 a value without admin-write.
         """
-        try:
-            taken, _ = take_in(values, stamp_octets(self._context.wall_clock()))
-        except Refusal as refusal:
-            return Rejected(handle, refusal.code, refusal.message)
-        return await self._one(handle, put_values(taken, overwrite=overwrite), by)
+        async with self.transaction(origin) as transaction:
+            return await transaction.put_values(handle, values, by=by, overwrite=overwrite)
 
-    async def remove_values(self, handle: Handle, indexes: Sequence[int], *, by: Actor) -> Result:
-        """Remove values by index; Rejected with 100, 200 (an index is missing; nothing is removed), 301, 400."""
-        return await self._one(handle, removal(indexes), by)
+    async def remove_values(
+        self, handle: Handle, indexes: Sequence[int], *, by: Actor, origin: Origin = COMMAND
+    ) -> Result:
+        """Remove values by index; Rejected with 7, 100, 200 (one is missing; nothing is removed), 301, 400, 401."""
+        async with self.transaction(origin) as transaction:
+            return await transaction.remove_values(handle, indexes, by=by)
 
-    async def delete(self, batch: Sequence[Handle], *, by: Actor) -> list[Result]:
-        """Delete handles: Deleted, or Rejected with 100, 301, 400. Raises ValueError above BATCH_ITEMS_MAX."""
-        return await self._changes.apply(batch, deletion, by=by)
+    async def delete(self, batch: Sequence[Handle], *, by: Actor, origin: Origin = COMMAND) -> list[Result]:
+        """Delete handles: Deleted, or Rejected with 7, 100, 301, 400, 401. Raises ValueError above BATCH_ITEMS_MAX."""
+        async with self.transaction(origin) as transaction:
+            return await transaction.delete(batch, by=by)
 
     async def authenticate(self, claimed: Identity, secret: bytes) -> Identity | None:
         """Check a secret against the HS_SECKEY value that claimed names, in records stored here only.
 
         Gives the identity with the index that matched (claimed index 0: any HS_SECKEY value), or None.
         """
-        return check_secret(claimed, await self._context.read_record(claimed.handle), secret)
-
-    async def _one(self, handle: Handle, edit: Edit, by: Actor) -> Result:
-        (result,) = await self._changes.apply([handle], edit, by=by)
-        return result
+        return check_secret(claimed, await self.context.read_record(claimed.handle), secret)

@@ -1,25 +1,74 @@
-"""Prefixes that this node homes, with their authorisation copies: kept in memory, read again when they change."""
+"""What the node knows of prefixes: which it homes, for whom, in which state; kept in memory prefix by prefix.
 
-import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+Looked up are the prefixes around one handle: its own and those above. What was read stays valid until one of them
+changes, which any process of this host tells by generations; the number of prefixes of a node costs nothing.
+"""
 
-from protocol.generations import Generations
-from protocol.handle import ROOT_PREFIX_OCTETS, Handle
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
+
+from protocol.errors import InvalidHandle
+from protocol.generations import Generations, Stamp
+from protocol.handle import ROOT_PREFIX_OCTETS, Handle, Prefix
 from protocol.value import ValueList
-from registry.store import PrefixRow, Store
 
-_UNREAD: Final = -1
+VIEWS_MAX: Final = 65_536
+"""Views in memory, of about 300 octets each; a busy node answers for some thousands of prefixes at a time."""
+LABELS_MAX: Final = 64
+"""Labels of a prefix whose ancestors are looked for: real ones have five, and each costs a look-up."""
+
+
+class PrefixStatus(IntEnum):
+    """What the node answers for a prefix that it homes."""
+
+    ACTIVE = 0
+    SUSPENDED = 1
+    """Nothing is answered but that it is suspended; nobody but the operator writes."""
+    REVOKED = 2
+    """Its handles do not exist any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixRow:
+    """A prefix that the node homes or homed, or whose authorisation record it was given."""
+
+    key: bytes
+    name: bytes
+    homed: bool
+    authorisation: ValueList
+    """Copy of the public values of 0.NA/<prefix>; for authorisation only, never answered."""
+    organisation: str | None = None
+    """Who holds it, where the node hosts it for somebody."""
+    status: PrefixStatus = PrefixStatus.ACTIVE
+    status_text: str = ""
+    """What clients are told of a prefix that is not active."""
+    frozen: bool = False
+    """Whether writes are refused for a moment, since the prefix is moving."""
+    moved: ValueList | None = None
+    """HS_SITE values of the service that took the prefix over: who still asks here is referred to it."""
+    has_ranges: bool = False
+    """Whether suffixes below it were reserved."""
+
+
+PrefixReader = Callable[[Sequence[bytes]], Awaitable[dict[bytes, PrefixRow]]]
+"""Reads the rows of folded prefixes that have one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixTable:
-    """The prefixes at one moment."""
+    """The prefixes around one handle at one moment."""
 
     rows: dict[bytes, PrefixRow]
-    homed: frozenset[bytes]
+    stamp: Stamp
+    homed: frozenset[bytes] = field(init=False)
     """Folded prefixes whose handles the node holds."""
+
+    def __post_init__(self) -> None:
+        homed = frozenset(key for key, row in self.rows.items() if row.homed)
+        object.__setattr__(self, "homed", homed)
 
     def authorisation(self, prefix_key: bytes) -> ValueList | None:
         """The local copy of 0.NA/<prefix>, or None when we were given none."""
@@ -28,37 +77,44 @@ class PrefixTable:
 
 
 class Prefixes:
-    """The table, read from the database at first use and whenever any process of this host has changed it."""
+    """Look-ups of prefixes, cached while no process of this host has changed them."""
 
-    def __init__(self, store: Store, generations: Generations) -> None:
-        self._store = store
+    def __init__(self, read: PrefixReader, generations: Generations, *, views_max: int = VIEWS_MAX) -> None:
+        self._read = read
         self._generations = generations
-        self._table = PrefixTable({}, frozenset())
-        self._generation = _UNREAD
-        self._reading = asyncio.Lock()
+        self._views_max = views_max
+        self._views: OrderedDict[bytes, PrefixTable] = OrderedDict()
 
-    async def table(self) -> PrefixTable:
-        """The prefixes now. Raises StoreUnavailable."""
-        if self._generation == self._generations.prefix_table:
-            return self._table
-        async with self._reading:
-            generation = self._generations.prefix_table  # before the read, lest a change is missed
-            if self._generation != generation:
-                rows = {row.key: row for row in await self._store.prefixes()}
-                homed = frozenset(key for key, row in rows.items() if row.homed)
-                self._table, self._generation = PrefixTable(rows, homed), generation
-        return self._table
+    async def around(
+        self, handle: Handle, read: PrefixReader | None = None, *, uncommitted: bool = False
+    ) -> PrefixTable:
+        """What is known of the prefix of a handle and of those above it; of a prefix record, of its subject.
 
-    @property
-    def last_read(self) -> PrefixTable:
-        """The table as the operation at hand read it; for use inside a transaction, which must not wait for a second
-        connection: with every connection in a transaction that waits for another one, none would come.
+        read: reads on the connection of a transaction, which must not wait for a second one: with every connection in
+        a transaction that waits for another one, none would come.
+        uncommitted: whether that transaction has changed prefixes itself: what it reads is then for itself alone.
+        Raises StoreUnavailable.
         """
-        return self._table
+        subject = subject_key(handle)
+        view = None if uncommitted else self._views.get(subject)
+        if view is not None and self._generations.current(view.stamp):
+            return view
+        keys = _keys_around(subject)
+        stamp = self._generations.prefix_stamp(keys)  # before the read, lest a change is missed
+        view = PrefixTable(await (read or self._read)(keys), stamp)
+        if not uncommitted:
+            self._keep(subject, view)
+        return view
 
-    def holds_any(self, prefix_keys: Iterable[bytes]) -> bool:
-        """Whether the table, as last read, has one of these folded prefixes."""
-        return any(key in self._table.rows for key in prefix_keys)
+    async def row(self, prefix_key: bytes) -> PrefixRow | None:
+        """What is known of one folded prefix. Raises StoreUnavailable."""
+        view = await self.around(Handle(prefix_key + b"/"))
+        return view.rows.get(prefix_key)
+
+    def _keep(self, subject: bytes, view: PrefixTable) -> None:
+        self._views[subject] = view
+        if len(self._views) > self._views_max:
+            self._views.popitem(last=False)
 
 
 def authorising_prefix(handle: Handle) -> bytes:
@@ -70,3 +126,43 @@ def authorising_prefix(handle: Handle) -> bytes:
     name = handle.suffix.upper()
     head, dot, _ = name.rpartition(b".")
     return ROOT_PREFIX_OCTETS if not dot or name.startswith(b"0.") else head
+
+
+def subject_key(handle: Handle) -> bytes:
+    """The folded prefix that a handle is about: its own, or the one whose record it is."""
+    return handle.suffix.upper() if handle.is_prefix_record else handle.prefix.key
+
+
+def _keys_around(subject: bytes) -> list[bytes]:
+    """A prefix, those above it, and 0.NA, above which there is nothing."""
+    keys = [subject, ROOT_PREFIX_OCTETS]
+    try:
+        prefix = Prefix.parse(subject)
+    except InvalidHandle:
+        return keys
+    if subject.count(b".") < LABELS_MAX:
+        keys += [ancestor.key for ancestor in prefix.ancestors()]
+    return keys
+
+
+def prefix_row(record: Iterable[Any]) -> PrefixRow:
+    """The row from a record with PREFIX_COLUMNS."""
+    key, name, homed, octets, count, organisation, status, text, frozen, moved, moved_count, ranges = record
+    return PrefixRow(
+        key=key,
+        name=name,
+        homed=homed,
+        authorisation=ValueList(octets, count),
+        organisation=organisation,
+        status=PrefixStatus(status),
+        status_text=text,
+        frozen=frozen,
+        moved=None if moved is None else ValueList(moved, moved_count),
+        has_ranges=ranges,
+    )
+
+
+PREFIX_COLUMNS: Final = (
+    "prefix, name, homed, authorisation_values, authorisation_count, organisation, status, status_text, frozen,"
+    " moved_values, moved_count, has_ranges"
+)

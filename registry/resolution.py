@@ -11,10 +11,11 @@ from protocol.valuetypes import AdminPermission
 from protocol.valuetypes.hs_site import HOME_TYPES
 from registry.authority import BelowHome, Homed, NotOurs, PerhapsDelegated, locate
 from registry.context import Context, delegating
-from registry.outcomes import Actor, Answer, Denied, Found, Operator, Referred
+from registry.outcomes import OPERATOR, Actor, Answer, Denied, Found, Operator, Referred
 from registry.permission import Need, grants_in
+from registry.prefixes import PrefixRow, PrefixStatus, PrefixTable
 from registry.record import permissions_of
-from registry.writing import Row
+from registry.writing import Row, State
 
 _READ_RIGHT = Need(record=AdminPermission.READ_VALUE)
 
@@ -51,21 +52,40 @@ class Reading:
 
     async def resolve(self, query: Query) -> Answer:
         """Answer a resolution; see Operations.resolve."""
-        table = await self._context.prefixes.table()
         handle = query.handle
+        table = await self._context.prefixes.around(handle)
         stamp = self._context.generations.stamp(handle.key, handle.prefix.key)
         match locate(handle, table.homed):
             case Homed():
-                row = await self._context.store.read(self._context.key_of(handle))
-                if row is None or not row.stored:
-                    return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
-                return await self._select(query, row, stamp)
+                return await self._homed(query, table.rows.get(handle.prefix.key), stamp)
             case BelowHome(between):
-                return await self._prefix_record(query, between, stamp)
+                return await self._prefix_record(query, between, stamp + table.stamp)
             case PerhapsDelegated(record):
-                return await self._referral_to_service(query, record, stamp)
+                moved = self._moved(query, table, stamp)
+                return moved or await self._referral_to_service(query, record, stamp + table.stamp)
             case NotOurs():
-                return query.not_ours(stamp)
+                return self._moved(query, table, stamp) or query.not_ours(stamp + table.stamp)
+
+    async def _homed(self, query: Query, prefix: PrefixRow | None, stamp: Stamp) -> Answer:
+        """A handle whose prefix we home, in a state of its own or of its prefix (ARCHITECTURE §3.14)."""
+        if prefix is not None and prefix.status is not PrefixStatus.ACTIVE and query.reader is not OPERATOR:
+            suspended = prefix.status is PrefixStatus.SUSPENDED
+            code = ResponseCode.VALUES_NOT_FOUND if suspended else ResponseCode.HANDLE_NOT_FOUND
+            return query.denied(code, prefix.status_text, stamp)
+        row = await self._context.store.read(self._context.key_of(query.handle))
+        if row is None or not row.stored or row.state == State.DRAFT:
+            return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
+        if row.state == State.SUSPENDED:
+            text = await self._context.store.suspension_text(row.key)
+            return query.denied(ResponseCode.VALUES_NOT_FOUND, text, stamp)
+        return await self._select(query, row, prefix, stamp)
+
+    def _moved(self, query: Query, table: PrefixTable, stamp: Stamp) -> Referred | None:
+        """The referral to whoever took over a prefix that was served here."""
+        row = None if query.handle.is_prefix_record else table.rows.get(query.handle.prefix.key)
+        if row is None or row.moved is None or not query.refer:
+            return None
+        return query.referred(ResponseCode.SERVICE_REFERRAL, row.moved, stamp)
 
     async def _prefix_record(self, query: Query, between: Sequence[Handle], stamp: Stamp) -> Answer:
         """A record below a homed prefix: stored, delegated by a record between, or unknown."""
@@ -74,8 +94,8 @@ class Reading:
         keys = [query.handle.key, *(record.key for record in between)]
         rows = await self._context.store.read_many(keys)
         row = rows.get(query.handle.key)
-        if row is not None and row.stored:
-            return await self._select(query, row, stamp)
+        if row is not None and row.in_force:
+            return await self._select(query, row, None, stamp)
         delegation = delegating(rows, between) if query.refer else None
         if delegation is None:
             return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
@@ -83,7 +103,7 @@ class Reading:
 
     async def _referral_to_service(self, query: Query, record: Handle, stamp: Stamp) -> Answer:
         row = await self._context.store.read(record.key) if query.refer else None
-        if row is None or not row.stored:
+        if row is None or not row.in_force:
             return query.not_ours(stamp)
         service = row.public.select(types=HOME_TYPES)
         return (
@@ -92,21 +112,23 @@ class Reading:
             else query.not_ours(stamp)
         )
 
-    async def _select(self, query: Query, row: Row, stamp: Stamp) -> Answer:
+    async def _select(self, query: Query, row: Row, held: PrefixRow | None, stamp: Stamp) -> Answer:
         values = row.public.select(query.indexes, query.types)
         if query.reader is not None and row.restricted_count:
             sealed = row.restricted.select(query.indexes, query.types)
             if sealed.count:
-                refused = await self._refuse_reader(query, query.reader, row, stamp)
+                refused = await self._refuse_reader(query, query.reader, row, held, stamp)
                 return refused or self._with_restricted(query, row, values, sealed, stamp)
         if not values.count:
             return query.denied(ResponseCode.VALUES_NOT_FOUND, "", stamp)
         return Found(handle=query.handle, values=values, stamp=stamp)
 
-    async def _refuse_reader(self, query: Query, reader: Actor, row: Row, stamp: Stamp) -> Denied | None:
+    async def _refuse_reader(
+        self, query: Query, reader: Actor, row: Row, held: PrefixRow | None, stamp: Stamp
+    ) -> Denied | None:
         context = self._context
         grants = grants_in(context.values_of(row).values())
-        if await context.is_allowed(reader, _READ_RIGHT, grants, (), context.store.read_many):
+        if await context.is_allowed(reader, _READ_RIGHT, grants, (), context.store, held=held):
             return None
         message = "reading restricted values takes READ_VALUE on the handle"
         return query.denied(ResponseCode.INVALID_ADMINISTRATOR, message, stamp)

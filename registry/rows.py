@@ -1,20 +1,28 @@
 """Rows as writers need them: the next state of a row, its line in the log, and batches without a key twice."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from protocol.handle import Handle
 from registry.context import RECORD_KEY_START, Context
 from registry.record import Values, split
-from registry.writing import Action, LogEntry, Row, State, Writing
+from registry.work import Work
+from registry.writing import Action, LogEntry, Row, State
 
 
 def changed_row(
-    context: Context, row: Row, values: Values | None, now_ms: int, *, name: Handle | None = None
+    context: Context,
+    row: Row,
+    values: Values | None,
+    now_ms: int,
+    *,
+    name: Handle | None = None,
+    state: State = State.STORED,
 ) -> Row:
     """The next state of a row.
 
     values: the whole record, restricted data in the clear; None deletes it.
-    name: the spelling of a handle that is created again.
+    name: the spelling of a handle that is created again. state: of a handle that is not deleted.
     The time never goes back, whatever the clock does: replicas compare it (PROTOCOL §9.6).
     """
     public, restricted = split(values or {})
@@ -26,7 +34,7 @@ def changed_row(
         public.count,
         sealed.octets if sealed.count else None,
         sealed.count,
-        State.DELETED if values is None else State.STORED,
+        State.DELETED if values is None else state,
         row.version + 1,
         max(now_ms, row.changed_ms + 1),
     )
@@ -53,14 +61,16 @@ def rounds(keys: Sequence[bytes]) -> Iterator[Sequence[int]]:
     yield from parted
 
 
-async def renew_authorisations(writing: Writing, keys: Iterable[bytes]) -> None:
-    """Where a prefix record is written whose prefix is homed on this very node, renew our copy with it."""
+async def renew_authorisations(work: Work, keys: Iterable[bytes]) -> None:
+    """Where a prefix record is written whose prefix this very node knows, renew our copy with it.
+
+    A record that is deleted leaves an empty copy: nobody but the operator may then write below the prefix.
+    """
     prefixes = [key.removeprefix(RECORD_KEY_START) for key in keys if key.startswith(RECORD_KEY_START)]
     if not prefixes:
         return
-    copied = await writing.copied(prefixes)
-    rows = await writing.find([RECORD_KEY_START + prefix for prefix in copied]) if copied else {}
-    for prefix in copied:
+    known = await work.writing.prefix_rows(prefixes)
+    rows = await work.writing.find([RECORD_KEY_START + prefix for prefix in known]) if known else {}
+    for prefix, copy in known.items():
         row = rows[RECORD_KEY_START + prefix]
-        if row.stored:
-            await writing.put_authorisation(prefix, row.public)
+        await work.save_prefix(replace(copy, authorisation=row.public))

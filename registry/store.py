@@ -5,19 +5,28 @@ block ends; only then may anything be acknowledged. Every outage of the database
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from protocol.errors import StoreUnavailable
-from protocol.value import ValueList
+from protocol.statuses import Status, StatusText
 from registry.database import check_connection
+from registry.prefixes import PrefixRow
 from registry.reads import SharedReads
-from registry.writing import FIND, Row, Writing, rows_by_key
+from registry.writing import (
+    FIND,
+    FIND_PREFIXES,
+    LIST_PREFIX,
+    Row,
+    Writing,
+    prefix_rows_by_key,
+    rows_by_key,
+    rows_in_order,
+)
 
 ACQUIRE_WAIT_S: Final = 5.0
 """How long a request waits for a connection: longer, and its client has given up."""
@@ -45,17 +54,6 @@ _READ: Final = """
     FROM handles WHERE key = $1"""
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrefixRow:
-    """A prefix that the node homes, or whose authorisation record it was given."""
-
-    key: bytes
-    name: bytes
-    homed: bool
-    authorisation: ValueList
-    """Copy of the public values of 0.NA/<prefix>; for authorisation only, never answered."""
 
 
 @contextmanager
@@ -130,13 +128,23 @@ class Store:
                 yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Writing]:
-        """One transaction; committed when the block ends, rolled back when it raises.
+    async def writing(self, *, commit: bool = True) -> AsyncIterator[Writing]:
+        """One transaction; committed when the block ends, rolled back when it raises or commit is False.
 
         Raises StoreUnavailable when the database does not confirm the commit: it may or may not have happened.
         """
-        async with self.connection() as connection, connection.transaction():
-            yield Writing(connection)
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield Writing(connection)
+            except BaseException:
+                await transaction.rollback()
+                raise
+            if commit:
+                await transaction.commit()
+            else:
+                await transaction.rollback()
 
     async def ping(self) -> None:
         """Ask the database for nothing. Raises StoreUnavailable."""
@@ -152,16 +160,37 @@ class Store:
             record = await connection.fetchrow(_READ, key)
         return None if record is None else Row(*record)
 
+    async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """The rows of those handles that have one; the same question as in a transaction."""
+        return await self.read_many(keys)
+
     async def read_many(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those handles that have one."""
         async with self.connection() as connection:
             return rows_by_key(await connection.fetch(FIND, keys))
 
-    async def prefixes(self) -> list[PrefixRow]:
-        """Every prefix that the node homes or holds an authorisation copy for."""
-        query = "SELECT prefix, name, homed, authorisation_values, authorisation_count FROM prefixes"
+    async def prefix_rows(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
+        """What the node knows of those folded prefixes of which it knows anything."""
         async with self.connection() as connection:
-            return [_prefix_row(record) for record in await connection.fetch(query)]
+            return prefix_rows_by_key(await connection.fetch(FIND_PREFIXES, keys))
+
+    async def list_prefix(self, prefix: bytes, *, after: bytes | None = None, limit: int) -> list[Row]:
+        """Rows of one folded prefix in ascending order of keys, those of deleted handles among them.
+
+        after: the key of the last row that was seen; None begins.
+        """
+        async with self.connection() as connection:
+            return rows_in_order(await connection.fetch(LIST_PREFIX, prefix, after or b"", limit))
+
+    async def suspension_text(self, key: bytes) -> str:
+        """What clients are told of a suspended handle."""
+        query = "SELECT actor, since_ms, reason FROM handle_states WHERE key = $1"
+        async with self.connection() as connection:
+            record = await connection.fetchrow(query, key)
+        if record is None:
+            return str(Status.SUSPENDED)
+        actor, since_ms, reason = record
+        return str(StatusText(status=Status.SUSPENDED, by=actor, since_s=since_ms // 1_000, reason=reason))
 
     async def fact(self, name: str) -> bytes | None:
         """A small fact of the node, or None."""
@@ -178,8 +207,3 @@ class Store:
 
 async def _leave_as_is(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Spare the round trip that would reset a session: we never change one outside a transaction."""
-
-
-def _prefix_row(record: Iterable[Any]) -> PrefixRow:
-    key, name, homed, octets, count = record
-    return PrefixRow(key=key, name=name, homed=homed, authorisation=ValueList(octets, count))

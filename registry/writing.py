@@ -15,6 +15,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from protocol.value import ValueList
+from registry.prefixes import PREFIX_COLUMNS, PrefixRow, prefix_row
 
 COPY_ROWS_MIN: Final = 32
 """From here on COPY beats INSERT; measured, both take the same at 32 rows, and COPY 0.6 of the time from 256 on."""
@@ -22,10 +23,9 @@ COPY_LOCK_WAIT: Final = "100ms"
 """How long COPY waits for another writer of the same key; well under the server's deadlock_timeout of a second."""
 
 _ROW_COLUMNS: Final = (
-    "key", "name", "prefix", "public_values", "public_count", "restricted_values", "restricted_count",
+    "key", "name", "prefix", "public_values", "public_count", "restricted_values", "restricted_count", "state",
     "version", "changed_ms",
 )  # fmt: skip
-_LOG_COLUMNS: Final = ("key", "name", "action", "version", "changed_ms")
 _READ_LOCKED: Final = """
     SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
     FROM handles WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE"""
@@ -34,11 +34,18 @@ FIND: Final = """
         SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
         FROM handles WHERE key = asked.key OFFSET 0) AS h"""
 _INSERT: Final = """
-    INSERT INTO handles (key, name, prefix, public_values, public_count, restricted_values, restricted_count,
+    INSERT INTO handles (key, name, prefix, public_values, public_count, restricted_values, restricted_count, state,
         version, changed_ms)
     SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::int[], $6::bytea[], $7::int[],
-        $8::bigint[], $9::bigint[]) AS fresh (key) ORDER BY key
+        $8::smallint[], $9::bigint[], $10::bigint[]) AS fresh (key) ORDER BY key
     ON CONFLICT (key) DO NOTHING RETURNING key"""
+_KEEP_VERSIONS: Final = """
+    INSERT INTO handle_versions (key, version, name, public_values, public_count, restricted_values,
+        restricted_count, state, changed_ms, ended_ms)
+    SELECT h.key, h.version, h.name, h.public_values, h.public_count, h.restricted_values, h.restricted_count, h.state,
+        h.changed_ms, given.ended_ms
+    FROM unnest($1::bytea[], $2::bigint[]) AS given (key, ended_ms)
+    JOIN handles AS h ON h.key = given.key"""
 _UPDATE: Final = """
     UPDATE handles SET name = given.name, public_values = given.public_values, public_count = given.public_count,
         restricted_values = given.restricted_values, restricted_count = given.restricted_count, state = given.state,
@@ -47,16 +54,17 @@ _UPDATE: Final = """
         $9::bigint[]) AS given (key, name, public_values, public_count, restricted_values, restricted_count, state,
         version, changed_ms)
     WHERE handles.key = given.key"""
-_LOG: Final = """
-    INSERT INTO transaction_log (key, name, action, version, changed_ms)
-    SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[], $4::bigint[], $5::bigint[])"""
-_PUT_PREFIX: Final = """
-    INSERT INTO prefixes (prefix, name, homed, authorisation_values, authorisation_count) VALUES ($1, $2, $3, $4, $5)
+_SAVE_PREFIX: Final = f"""
+    INSERT INTO prefixes ({PREFIX_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT (prefix) DO UPDATE SET name = excluded.name, homed = excluded.homed,
-        authorisation_values = excluded.authorisation_values, authorisation_count = excluded.authorisation_count"""
-_COPIED: Final = "SELECT prefix FROM prefixes WHERE prefix = ANY ($1::bytea[])"
-_PUT_AUTHORISATION: Final = """
-    UPDATE prefixes SET authorisation_values = $2, authorisation_count = $3 WHERE prefix = $1"""
+        authorisation_values = excluded.authorisation_values, authorisation_count = excluded.authorisation_count,
+        organisation = excluded.organisation, status = excluded.status, status_text = excluded.status_text,
+        frozen = excluded.frozen, moved_values = excluded.moved_values, moved_count = excluded.moved_count,
+        has_ranges = excluded.has_ranges"""  # noqa: S608 - columns of our own
+FIND_PREFIXES: Final = f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE prefix = ANY ($1::bytea[])"  # noqa: S608
+LIST_PREFIX: Final = """
+    SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
+    FROM handles WHERE prefix = $1 AND key > $2 ORDER BY key LIMIT $3"""
 
 
 class State(IntEnum):
@@ -64,6 +72,13 @@ class State(IntEnum):
 
     STORED = 0
     DELETED = 1
+    """It has no values, and keeps its row for its version."""
+    DRAFT = 2
+    """Nobody but its owner knows of it yet."""
+    SUSPENDED = 3
+    """It keeps its values, and answers that it is suspended."""
+    RETIRED = 4
+    """For good; its values tell so."""
 
 
 class Action(IntEnum):
@@ -93,8 +108,13 @@ class Row:
 
     @property
     def stored(self) -> bool:
-        """Whether the handle exists; a deleted one keeps its row."""
-        return self.state == State.STORED
+        """Whether the handle exists, in whatever state; a deleted one keeps its row."""
+        return self.state != State.DELETED
+
+    @property
+    def in_force(self) -> bool:
+        """Whether what it says counts: it exists, and is neither a draft nor suspended."""
+        return self.state in (State.STORED, State.RETIRED)
 
     @property
     def public(self) -> ValueList:
@@ -107,8 +127,8 @@ class Row:
         return ValueList(self.restricted_values or b"", self.restricted_count)
 
 
-NewRow = tuple[bytes, bytes, bytes, bytes, int, bytes | None, int, int, int]
-"""A row to insert: key, name, prefix, public values and their count, sealed values and their count, version, ms."""
+NewRow = tuple[bytes, bytes, bytes, bytes, int, bytes | None, int, int, int, int]
+"""A row to insert: key, name, prefix, public values and count, sealed values and count, state, version, ms."""
 LogEntry = tuple[bytes, bytes, int, int, int]
 """A row of the log: key, name, action, version, ms."""
 
@@ -117,26 +137,26 @@ class Writing:
     """What can be done inside one write transaction."""
 
     def __init__(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
-        self._connection = connection
+        self.connection = connection
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those keys that have one, without locking them."""
-        return rows_by_key(await self._connection.fetch(FIND, keys))
+        return rows_by_key(await self.connection.fetch(FIND, keys))
 
     async def lock(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
         """The rows of those keys that have one, locked until the transaction ends, in ascending order of keys."""
-        return rows_by_key(await self._connection.fetch(_READ_LOCKED, sorted(keys)))
+        return rows_by_key(await self.connection.fetch(_READ_LOCKED, sorted(keys)))
 
     async def insert(self, rows: Sequence[NewRow]) -> set[bytes]:
         """Insert rows, each key once, and say which were inserted; a key that has a row already is left alone."""
         ordered = sorted(rows, key=itemgetter(0))
         if len(ordered) >= COPY_ROWS_MIN and await self._copied(ordered):
             return {row[0] for row in ordered}
-        inserted = await self._connection.fetch(_INSERT, *_columns(ordered, len(_ROW_COLUMNS)))
+        inserted = await self.connection.fetch(_INSERT, *columns_of(ordered, len(_ROW_COLUMNS)))
         return {record[0] for record in inserted}
 
     async def update(self, rows: Sequence[Row]) -> None:
-        """Write the contents of rows that this transaction has locked."""
+        """Write the contents of rows that this transaction has locked; what they were is kept as a version."""
         columns: list[list[Any]] = [
             [row.key for row in rows],
             [row.name for row in rows],
@@ -148,42 +168,42 @@ class Writing:
             [row.version for row in rows],
             [row.changed_ms for row in rows],
         ]
-        status = await self._connection.execute(_UPDATE, *columns)
+        await self.connection.execute(
+            _KEEP_VERSIONS, [row.key for row in rows], [row.changed_ms for row in rows]
+        )
+        status = await self.connection.execute(_UPDATE, *columns)
         assert status == f"UPDATE {len(rows)}", status
 
-    async def log(self, entries: Sequence[LogEntry]) -> None:
-        """Write the rows of the transaction log that belong to this transaction."""
-        if len(entries) >= COPY_ROWS_MIN:
-            await self._connection.copy_records_to_table(
-                "transaction_log", records=entries, columns=_LOG_COLUMNS
-            )
-        elif entries:
-            await self._connection.execute(_LOG, *_columns(entries, len(_LOG_COLUMNS)))
+    async def prefix_rows(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
+        """What the node knows of those folded prefixes of which it knows anything."""
+        return prefix_rows_by_key(await self.connection.fetch(FIND_PREFIXES, keys))
 
-    async def put_prefix(
-        self, key: bytes, name: bytes, authorisation: ValueList, *, homed: bool = True
-    ) -> None:
-        """Home a prefix with its authorisation copy, or renew the copy."""
-        await self._connection.execute(
-            _PUT_PREFIX, key, name, homed, authorisation.octets, authorisation.count
+    async def save_prefix(self, row: PrefixRow) -> None:
+        """Write what the node shall know of a prefix."""
+        moved = row.moved or ValueList(b"", 0)
+        await self.connection.execute(
+            _SAVE_PREFIX,
+            row.key,
+            row.name,
+            row.homed,
+            row.authorisation.octets,
+            row.authorisation.count,
+            row.organisation,
+            row.status,
+            row.status_text,
+            row.frozen,
+            None if row.moved is None else moved.octets,
+            moved.count,
+            row.has_ranges,
         )
-
-    async def copied(self, prefixes: Sequence[bytes]) -> list[bytes]:
-        """Those of the folded prefixes that the node homes or holds an authorisation copy for."""
-        records = await self._connection.fetch(_COPIED, prefixes)
-        return [record[0] for record in records]
-
-    async def put_authorisation(self, key: bytes, authorisation: ValueList) -> None:
-        """Renew the authorisation copy of a prefix that is in the table."""
-        await self._connection.execute(_PUT_AUTHORISATION, key, authorisation.octets, authorisation.count)
 
     async def _copied(self, rows: Sequence[NewRow]) -> bool:
         """Whether COPY could insert the rows; if not, none of them is inserted."""
         try:
-            async with self._connection.transaction():
-                await self._connection.execute(f"SET LOCAL lock_timeout = '{COPY_LOCK_WAIT}'")
-                await self._connection.copy_records_to_table("handles", records=rows, columns=_ROW_COLUMNS)
-                await self._connection.execute("SET LOCAL lock_timeout TO DEFAULT")
+            async with self.connection.transaction():
+                await self.connection.execute(f"SET LOCAL lock_timeout = '{COPY_LOCK_WAIT}'")
+                await self.connection.copy_records_to_table("handles", records=rows, columns=_ROW_COLUMNS)
+                await self.connection.execute("SET LOCAL lock_timeout TO DEFAULT")
         except (asyncpg.UniqueViolationError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             return False
         return True
@@ -191,9 +211,20 @@ class Writing:
 
 def rows_by_key(records: Iterable[Iterable[Any]]) -> dict[bytes, Row]:
     """Records with the columns of Row, by key."""
-    rows = (Row(*record) for record in records)
+    return {row.key: row for row in rows_in_order(records)}
+
+
+def rows_in_order(records: Iterable[Iterable[Any]]) -> list[Row]:
+    """Records with the columns of Row."""
+    return [Row(*record) for record in records]
+
+
+def prefix_rows_by_key(records: Iterable[Iterable[Any]]) -> dict[bytes, PrefixRow]:
+    """Records with PREFIX_COLUMNS, by key."""
+    rows = (prefix_row(record) for record in records)
     return {row.key: row for row in rows}
 
 
-def _columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
+def columns_of(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
+    """Rows turned into so many columns, for unnest."""
     return [[row[column] for row in rows] for column in range(count)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import click
@@ -110,7 +109,7 @@ async def _allocate(
 async def _accept(settings: RegistrySettings, authorisation: Authorisation) -> bool:
     async with open_node(settings) as child:
         check_addressee(authorisation, child.site)
-        return await accept(child.store, child.generations, authorisation, now_ms=int(time.time() * 1_000))
+        return await accept(child.operations, authorisation)
 
 
 async def ask_site(address: str, port: int) -> Site:

@@ -150,8 +150,7 @@ class Bringup:
             settings = load_registry_settings(self.deployment.settings_file(plan.parent))
             await count_registrations(parent.store, settings, 1)
         write_authorisation(path, authorisation)
-        now_ms = int(time.time() * 1_000)
-        await accept(child.store, child.generations, read_authorisation(path), now_ms=now_ms)
+        await accept(child.operations, read_authorisation(path))
         self._tell(f"{plan.name}: delegated by {plan.parent}, site serial {child.site.serial}")
 
     def _start_daemons(self) -> None:

@@ -287,7 +287,7 @@ class World:
             site = await child.site()
             write_authorisation(path, await allocate(opened.operations, Prefix.parse(prefix), site))
         async with open_node(child.settings, unsafe=True) as opened:
-            await accept(opened.store, opened.generations, read_authorisation(path), now_ms=1)
+            await accept(opened.operations, read_authorisation(path))
 
     async def delegate_to_site(self, prefix: str, site: Site, *, under: TestNode) -> None:
         """Allocate a prefix to a site of the test's own making."""

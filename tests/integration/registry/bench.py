@@ -10,8 +10,8 @@ from protocol.handle import Handle, Prefix
 from protocol.value import DEFAULT_PERMISSIONS, SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import ALL_PERMISSIONS, Admin
 from registry.operations import Operations
-from registry.outcomes import OPERATOR, Actor, Answer, Creation, Found, Identity, Result
-from registry.prefixes import Prefixes
+from registry.outcomes import COMMAND, OPERATOR, Actor, Answer, Creation, Found, Identity, Result
+from registry.prefixes import Prefixes, PrefixRow
 from registry.seal import Sealer
 from registry.store import Store
 
@@ -50,18 +50,29 @@ class Bench:
         self.now_s = 1_800_000_000.0
         self.generations = Generations()
         self.sealer = Sealer(NODE_KEY)
-        self.prefixes = Prefixes(store, self.generations)
+        self.prefixes = Prefixes(store.prefix_rows, self.generations)
         self.operations = self.make_operations()
 
     @classmethod
     async def open(cls, dsn: str, *, homes: Sequence[str], connections_max: int = 8) -> Self:
         """Open a node that homes these prefixes; 300:88.100/ADMIN administers them."""
         bench = cls(await Store.open(dsn, connections_max=connections_max, unsafe=True), dsn)
-        async with bench.store.writing() as writing:
-            for home in homes:
-                prefix = Prefix.parse(home)
-                await writing.put_prefix(prefix.key, prefix.octets, ValueList.of([admin()]))
+        for home in homes:
+            await bench.home(home)
         return bench
+
+    async def home(self, name: str, *authorisation: HandleValue, organisation: str | None = None) -> None:
+        """Home a prefix; by default 300:88.100/ADMIN administers it."""
+        prefix = Prefix.parse(name)
+        row = PrefixRow(
+            key=prefix.key,
+            name=prefix.octets,
+            homed=True,
+            authorisation=ValueList.of(authorisation or [admin()]),
+            organisation=organisation,
+        )
+        async with self.operations.transaction(COMMAND) as transaction:
+            await transaction.save_prefix(row)
 
     def make_operations(self, *, case_sensitive: bool = False) -> Operations:
         """Operations on this node's parts."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from protocol.handle import Handle
-from protocol.value import HandleValue, ValueList, ValueReference
+from protocol.value import HandleValue, ValueReference
 from protocol.valuetypes import ValueReferences
 from registry.outcomes import Created, Identity, Replaced
 from registry.writing import Writing
@@ -21,17 +21,15 @@ async def test_a_write_needs_one_connection_even_when_the_prefixes_change_meanwh
     bench = await Bench.open(database, homes=("88.100",), connections_max=1)
     members = ValueReferences((ValueReference(b"88.100/ADMIN", 300),)).encode()
     group = HandleValue(index=200, type="HS_VLIST", data=members)
-    async with bench.store.writing() as writing:
-        await writing.put_prefix(b"88.100", b"88.100", ValueList.of([admin(), group]))
-    bench.generations.bump_prefix_table()
+    await bench.home("88.100", admin(), group)
     crew = Identity(index=200, handle=Handle.parse("0.NA/88.100"))
     await bench.create("88.100/pump", url("x"), admin(crew))
     begin = bench.store.writing
 
     @asynccontextmanager
-    async def writing_while_prefixes_change() -> AsyncIterator[Writing]:
-        async with begin() as writing:
-            bench.generations.bump_prefix_table()
+    async def writing_while_prefixes_change(*, commit: bool = True) -> AsyncIterator[Writing]:
+        async with begin(commit=commit) as writing:
+            bench.generations.bump_all()
             yield writing
 
     monkeypatch.setattr(bench.store, "writing", writing_while_prefixes_change)

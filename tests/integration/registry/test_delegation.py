@@ -82,8 +82,8 @@ async def test_an_accepted_prefix_is_homed_at_once_and_its_administrator_may_cre
     write_authorisation(path, await allocate(bench.operations, CHILD, site()))
     assert isinstance(await bench.ask("88.100.5/pump"), Referred)
 
-    first = await accept(bench.store, bench.generations, read_authorisation(path), now_ms=1)
-    again = await accept(bench.store, bench.generations, read_authorisation(path), now_ms=2)
+    first = await accept(bench.operations, read_authorisation(path))
+    again = await accept(bench.operations, read_authorisation(path))
 
     assert (first, again) == (True, False)
     assert await bench.log() == [(b"0.NA/88.100.5", 4, 1), (b"0.NA/88.100.5", 1, 1)]
@@ -104,7 +104,7 @@ async def test_a_prefix_of_another_node_is_not_accepted_by_mistake(bench: Bench)
 async def test_another_administrator_can_be_named(bench: Bench) -> None:
     host = Identity(index=301, handle=Handle.parse("88.100/HOST"))
     authorisation = await allocate(bench.operations, CHILD, site(), administrator=host)
-    await accept(bench.store, bench.generations, authorisation, now_ms=1)
+    await accept(bench.operations, authorisation)
 
     (result,) = await bench.operations.create([creation("88.100.5/pump", url("x"))], by=host)
 
@@ -114,7 +114,7 @@ async def test_another_administrator_can_be_named(bench: Bench) -> None:
 async def test_the_prefix_record_is_a_group_of_its_administrators(bench: Bench) -> None:
     """The default administrator that pyhandle writes into what it registers is 200:0.NA/<prefix>."""
     authorisation = await allocate(bench.operations, CHILD, site())
-    await accept(bench.store, bench.generations, authorisation, now_ms=1)
+    await accept(bench.operations, authorisation)
     group = admin(Identity(index=200, handle=CHILD.record))
     await bench.create("88.100.5/pump", url("x"), group)
 

@@ -407,13 +407,21 @@ async def test_a_root_answers_for_top_level_prefixes(root: Bench) -> None:
 
 async def test_renewing_a_prefix_record_that_is_homed_here_renews_the_copy(root: Bench) -> None:
     await root.create("0.NA/0.NA", url("x"), admin(STRANGER))
-    root.generations.bump_prefix_table()
 
-    table = await root.prefixes.table()
+    row = await root.prefixes.row(b"0.NA")
 
-    copy = table.authorisation(b"0.NA")
-    assert copy is not None
-    assert [value.index for value in copy] == [1, 100]
+    assert row is not None
+    assert [value.index for value in row.authorisation] == [1, 100]
+
+
+async def test_deleting_a_prefix_record_that_is_homed_here_ends_what_it_allowed(bench: Bench) -> None:
+    await bench.create("0.NA/88.100.7", url("x"), admin(STRANGER))
+    await bench.home("88.100.7", admin(STRANGER))
+    assert isinstance(await bench.create("88.100.7/a", url("x"), by=STRANGER), Created)
+
+    await bench.operations.delete([Handle.parse("0.NA/88.100.7")], by=OPERATOR)
+
+    assert code(await bench.create("88.100.7/b", url("x"), by=STRANGER)) == ResponseCode.INVALID_ADMINISTRATOR
 
 
 async def test_a_write_ends_cached_answers_after_its_commit(bench: Bench) -> None:
@@ -460,7 +468,7 @@ async def test_overlapping_batches_in_different_order_do_not_deadlock(bench: Ben
 async def test_a_copy_that_meets_an_unfinished_writer_gives_way_and_waits(bench: Bench) -> None:
     items = [creation(f"88.100/item-{n:03}", url("x")) for n in range(200)]
     async with bench.store.writing() as writing:
-        await writing.insert([(b"88.100/ITEM-150", b"88.100/item-150", b"88.100", b"", 0, None, 0, 1, 1)])
+        await writing.insert([(b"88.100/ITEM-150", b"88.100/item-150", b"88.100", b"", 0, None, 0, 0, 1, 1)])
         batch = asyncio.create_task(bench.operations.create(items, by=OPERATOR))
         await asyncio.sleep(0.4)
         assert not batch.done()

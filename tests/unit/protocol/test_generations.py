@@ -25,17 +25,16 @@ def test_a_stamp_ends_with_its_prefix_and_with_everything() -> None:
     second = generations.stamp(b"20.500.1/A", b"20.500.1")
     assert not generations.current(first)
     assert generations.current(second)
-    generations.bump_prefix_table()
+    generations.bump_all()
     assert not generations.current(second)
 
 
-def test_the_prefix_table_has_a_generation_of_its_own() -> None:
+def test_what_is_known_of_prefixes_ends_with_any_of_them() -> None:
     generations = Generations()
-    before, stamp = generations.prefix_table, generations.stamp(b"A", b"B")
-    generations.bump([b"A"], [b"B"])
-    assert generations.prefix_table == before
-    generations.bump_prefix_table()
-    assert generations.prefix_table != before
+    stamp = generations.prefix_stamp([b"20.500.1", b"20.500"])
+    generations.bump([b"20.500.1/A"], [b"10"])
+    assert generations.current(stamp)
+    generations.bump([], [b"20.500"])
     assert not generations.current(stamp)
 
 
