@@ -4,14 +4,17 @@ import asyncpg
 import pytest
 
 from protocol.errors import SettingsError, StoreUnavailable
+from protocol.handle import Handle
+from registry.outcomes import COMMAND, OPERATOR, Created
 from registry.store import Store
-from registry.writing import Action, NewRow, State, Writing
-from tests.integration.registry.bench import Bench
+from registry.transaction import Transaction
+from registry.writing import NewRow, State
+from tests.integration.registry.bench import Bench, creation, url
 from tests.support.postgres import TestPostgres
 
 
 def new_row(key: bytes) -> NewRow:
-    return (key, key.lower(), b"88.100", b"values", 1, None, 0, 1, 5)
+    return (key, key.lower(), b"88.100", b"values", 1, None, 0, 0, 1, 5)
 
 
 async def test_a_database_that_forgets_commits_is_refused_and_every_setting_is_named(database: str) -> None:
@@ -71,17 +74,40 @@ async def test_inserting_leaves_existing_rows_alone(bench: Bench, count: int) ->
 
 
 async def test_a_transaction_that_fails_leaves_neither_row_nor_log(bench: Bench) -> None:
-    async def fail(writing: Writing) -> None:
-        await writing.insert([new_row(b"88.100/1")])
-        await writing.log([(b"88.100/1", b"88.100/1", Action.CREATE, 1, 5)])
+    async def fail(transaction: Transaction) -> None:
+        await transaction.create([creation("88.100/1", url("x"))], by=OPERATOR)
+        await transaction.write_log()
         raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
-        async with bench.store.writing() as writing:
-            await fail(writing)
+        async with bench.operations.transaction(COMMAND) as transaction:
+            await fail(transaction)
 
     assert await bench.store.read(b"88.100/1") is None
     assert await bench.log() == []
+
+
+async def test_a_dry_run_tells_what_would_happen_and_leaves_nothing(bench: Bench) -> None:
+    async with bench.operations.transaction(COMMAND, commit=False) as transaction:
+        (result,) = await transaction.create([creation("88.100/1", url("x"))], by=OPERATOR)
+
+    assert isinstance(result, Created)
+    assert await bench.store.read(b"88.100/1") is None
+    assert await bench.log() == []
+
+
+async def test_what_a_change_replaces_is_kept_as_a_version(bench: Bench) -> None:
+    await bench.create("88.100/1", url("first"))
+    await bench.put("88.100/1", url("second"))
+    await bench.operations.delete([Handle.parse("88.100/1")], by=OPERATOR)
+
+    async with bench.store.connection() as connection:
+        query = "SELECT version, state, public_values, ended_ms > changed_ms FROM handle_versions ORDER BY version"
+        kept = await connection.fetch(query)
+
+    assert [(record[0], record[1], record[3]) for record in kept] == [(1, 0, True), (2, 0, True)]
+    assert b"first" in kept[0][2]
+    assert b"second" in kept[1][2]
 
 
 async def test_facts_are_kept(bench: Bench) -> None:
