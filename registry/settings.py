@@ -1,10 +1,13 @@
 """Everything that the operator of a registry node can set: the [registry] table of its TOML file."""
 
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import msgspec
 from msgspec import Meta
 
 from protocol.errors import InvalidHandle
@@ -15,6 +18,30 @@ from protocol.runtime.listen_settings import ListenSettings
 TABLE: Final = "registry"
 
 PositiveInt = Annotated[int, Meta(ge=1)]
+EVERY_PREFIX: Final = "*"
+
+
+class OpenNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A network that is not routable on the Internet, and the prefixes whose nodes may stand in it."""
+
+    network: str
+    """In CIDR form, such as "10.0.0.0/8"."""
+
+    prefixes: tuple[str, ...]
+    """Prefixes with everything derived from them, such as ["88.100"]; ["*"] opens the network to every prefix."""
+
+
+class PrefixRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the labels of one level of prefixes look like; 88 has level 1, 88.100 level 2."""
+
+    level: Annotated[int, Meta(ge=1, le=16)]
+    """Number of labels of the prefix."""
+
+    pattern: Annotated[str, Meta(min_length=1, max_length=200)]
+    """Regular expression that the whole label matches; \\d and \\w mean ASCII."""
+
+    number_min: Annotated[int, Meta(ge=0)] = 1
+    """The first number that is given to who asks for the next free one."""
 
 
 class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +88,22 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     statistics_utc_offset_s: Annotated[int, Meta(ge=-50_400, le=50_400)] = 0
     """Where the counted day begins, in seconds east of Greenwich: 28800 for China Standard Time."""
 
+    open_networks: tuple[OpenNetwork, ...] = ()
+    """Private networks in which the nodes of our prefixes may stand, each for named prefixes only; none by default."""
+
+    prefix_rules: tuple[PrefixRule, ...] = ()
+    """Rules for the labels of prefixes that this node allocates; a rule here replaces the usual one of its level."""
+
+    prefix_labels_reserved: tuple[str, ...] = ()
+    """Labels that nobody is given, beside the usual ones (admin, root, test and the like)."""
+
+    prefix_quarantine_days: Annotated[int, Meta(ge=0, le=36_500)] = 365
+    """Days after its revocation before a prefix may be given to anybody again: its labels are still on products."""
+
+    delegation_ttl_s: Annotated[int, Meta(ge=1, le=86_400)] = 3_600
+    """TTL of the records by which prefixes are allocated: for so long others may not notice that one was suspended or
+    has moved. Shorter costs more look-ups here."""
+
     def dsn(self) -> str:
         """Return the DSN of the database, from the file when there is one.
 
@@ -80,7 +123,7 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     def faults(self) -> list[str]:
         """Return what is wrong across fields, one sentence each with key and remedy; empty when all is well."""
-        return [*super().faults(), *_database_faults(self), *_home_faults(self)]
+        return [*super().faults(), *_database_faults(self), *_home_faults(self), *_allocation_faults(self)]
 
 
 def load_registry_settings(
@@ -113,3 +156,34 @@ def _home_faults(settings: RegistrySettings) -> list[str]:
         except InvalidHandle as error:
             faults.append(f"homes: {error}")
     return faults
+
+
+def _allocation_faults(settings: RegistrySettings) -> list[str]:
+    faults = []
+    for network in settings.open_networks:
+        try:
+            ip_network(network.network)
+        except ValueError as error:
+            faults.append(f"open_networks: {network.network!r} is no network such as 10.0.0.0/8: {error}")
+        if not network.prefixes:
+            faults.append(
+                f'open_networks: {network.network} names no prefixes; write ["88"], or ["*"] for all'
+            )
+        faults += [
+            f"open_networks: {name!r} is no prefix" for name in network.prefixes if not _is_prefix(name)
+        ]
+    for rule in settings.prefix_rules:
+        try:
+            re.compile(rule.pattern, re.ASCII)
+        except re.error as error:
+            faults.append(
+                f"prefix_rules: level {rule.level}: {rule.pattern!r} is no regular expression: {error}"
+            )
+    return faults
+
+
+def _is_prefix(name: str) -> bool:
+    try:
+        return name == EVERY_PREFIX or bool(Prefix.parse(name))
+    except InvalidHandle:
+        return False

@@ -97,3 +97,17 @@ def test_the_site_record_tells_addresses_that_can_be_reached(
     tmp_path: Path, lines: str, published: tuple[str, ...]
 ) -> None:
     assert load(tmp_path, MINIMAL + lines).published_addresses() == published
+
+
+def test_what_is_wrong_with_the_rules_of_allocation_is_named(tmp_path: Path) -> None:
+    told = faults(
+        tmp_path,
+        MINIMAL
+        + 'open_networks = [{network = "10.0.0.1/8", prefixes = []}, {network = "10.0.0.0/8", prefixes = ["a..b"]}]\n'
+        + 'prefix_rules = [{level = 3, pattern = "("}]\n',
+    )
+
+    assert "open_networks: '10.0.0.1/8' is no network" in told
+    assert "open_networks: 10.0.0.1/8 names no prefixes" in told
+    assert "open_networks: 'a..b' is no prefix" in told
+    assert "prefix_rules: level 3" in told
