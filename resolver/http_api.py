@@ -19,6 +19,7 @@ from protocol.jsonform import printable, record_to_json, site_reply
 from protocol.runtime.logs import request_scope
 from protocol.runtime.traffic import AnswerObserver
 from protocol.site import Site
+from protocol.statuses import Status, StatusText, parse_status
 from protocol.transport.http import peer_host
 from protocol.transport.http_answers import READING, for_any_origin, preflight
 from protocol.transport.http_target import BadTarget, Target, parse_target
@@ -192,6 +193,9 @@ class HttpApi:
         self, asked: _Asked, values: ValueList, entry: Entry, clocks: Clocks, headers: dict[str, str]
     ) -> web.Response:
         """Send a browser where the record says, or show the record."""
+        retired = _retirement(values)
+        if retired is not None and not values.select(types=("HS_ALIAS",)).count:
+            return self._gone(asked, retired, headers)
         location = None if asked.target.flag("noredirect") else redirect_target(values)
         if location is not None:
             return self._page(302, self._pages.moved(location), headers | {"Location": location})
@@ -217,10 +221,18 @@ class HttpApi:
             page = self._pages.failed(asked.handle, cause=denial.message, remedy="", busy=False)
         else:
             page = self._pages.denied(asked.handle, message=denial.message, exists=exists)
-            status = 404
+            status = _status_of_denial(denial.message)
         response = self._page(status, page, headers)
         response[CODE] = int(code)
         return response
+
+    def _gone(self, asked: _Asked, retired: StatusText, headers: dict[str, str]) -> web.Response:
+        """A retired handle: 410, with its successor where there is one (RFC 5829)."""
+        if retired.successor:
+            successor = _successor_path(retired.successor)
+            headers = headers | ({"Link": f'<{successor}>; rel="successor-version"'} if successor else {})
+        page = self._pages.denied(asked.handle, message=str(retired), exists=True)
+        return self._page(410, page, headers)
 
     def _failed(self, asked: _Asked, error: HandleError) -> web.Response:
         status, code, cause, remedy = _describe(error)
@@ -248,6 +260,30 @@ class HttpApi:
         return web.Response(
             status=status, body=body, headers={"Content-Type": HTML_TYPE, **self._pages.headers, **headers}
         )
+
+
+def _retirement(values: ValueList) -> StatusText | None:
+    """What a record says of its retirement; None for any other record."""
+    for value in values.select(types=("DESC",)):
+        status = parse_status(value.data.decode("utf-8", "replace"))
+        if status is not None and status.status is Status.RETIRED:
+            return status
+    return None
+
+
+def _successor_path(name: str) -> str | None:
+    try:
+        return local_path(Handle.parse(name))
+    except InvalidHandle:
+        return None
+
+
+def _status_of_denial(message: str) -> int:
+    """What a browser gets for a denial: 403 for what is suspended, 410 for what is revoked, else 404."""
+    status = parse_status(message)
+    if status is None or status.status is Status.RETIRED:
+        return 404
+    return 403 if status.status is Status.SUSPENDED else 410
 
 
 def _describe(error: HandleError) -> tuple[int, ResponseCode, str, str]:

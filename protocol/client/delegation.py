@@ -9,6 +9,7 @@ from protocol.errors import InvalidHandle, WireError
 from protocol.handle import Handle, Prefix
 from protocol.site import Site
 from protocol.value import HandleValue, ValueList
+from protocol.valuetypes.hs_namespace import Namespace
 from protocol.valuetypes.hs_site import (
     BELOW_SERVICE_TYPES,
     BELOW_SITE_TYPES,
@@ -18,7 +19,8 @@ from protocol.valuetypes.hs_site import (
     HOME_TYPES,
 )
 
-PREFIX_TYPES: Final = HOME_TYPES + BELOW_TYPES
+NAMESPACE_TYPE: Final = "HS_NAMESPACE"
+PREFIX_TYPES: Final = (*HOME_TYPES, *BELOW_TYPES, NAMESPACE_TYPE)
 """Values of a prefix record that a resolution needs."""
 
 MAX_SITES: Final = 32  # sites taken from one record; the global service has about ten
@@ -60,6 +62,8 @@ class Delegation:
     """HS_SERV: service handles whose records name the sites."""
     prefix_services: tuple[Handle, ...] = ()
     """HS_SERV.PREFIX, likewise."""
+    inactive: str | None = None
+    """Why the prefix is not served, where its HS_NAMESPACE says so: suspended by whom, since when."""
     ttl_s: int = field(default=0, compare=False)
     """Seconds for which this may be cached; 0 for never."""
 
@@ -93,14 +97,28 @@ def read_delegation(prefix: Prefix, values: ValueList, *, wall_s: float, empty_t
     wall_s: Unix seconds, for absolute TTLs. empty_ttl_s: how long to remember that the record says nothing.
     """
     wanted = values.select(types=PREFIX_TYPES, public_only=True)
+    inactive = _read_inactive(wanted)
+    ttl_s = wanted.smallest_ttl_s(wall_s) if wanted.count else empty_ttl_s
     return Delegation(
         prefix=prefix,
         sites=read_sites(wanted, HOME_SITE_TYPES),
         prefix_sites=read_sites(wanted, BELOW_SITE_TYPES),
         services=read_services(wanted, HOME_SERVICE_TYPES),
         prefix_services=read_services(wanted, BELOW_SERVICE_TYPES),
-        ttl_s=wanted.smallest_ttl_s(wall_s) if wanted.count else empty_ttl_s,
+        inactive=inactive,
+        ttl_s=ttl_s if inactive is None else min(ttl_s, empty_ttl_s),  # resumed as soon as a denial ends
     )
+
+
+def _read_inactive(values: ValueList) -> str | None:
+    """What the first HS_NAMESPACE value that can be read says of a prefix that it calls inactive."""
+    for value in values.select(types=(NAMESPACE_TYPE,)):
+        try:
+            namespace = Namespace.decode(value.data)
+        except WireError:
+            continue
+        return None if namespace.active else (namespace.status_message or "inactive").strip()
+    return None
 
 
 def read_sites(values: ValueList, types: tuple[str, ...]) -> tuple[Site, ...]:

@@ -226,6 +226,9 @@ class Resolution:
         if walk.home and walk.is_at_target and self._is_unregistered(walk.path[-1]):
             self._deny(walk)
             return None
+        if walk.home and walk.is_at_target and (inactive := self._inactive(walk.path[-1])) is not None:
+            self._deny_inactive(walk, inactive)
+            return None
         sites = self._sites(walk)
         if sites:
             return self._ask(walk, sites)
@@ -238,6 +241,11 @@ class Resolution:
     def _is_unregistered(self, prefix: Prefix) -> bool:
         fact = self._facts.get(prefix.key)
         return fact is not None and not fact.exists
+
+    def _inactive(self, prefix: Prefix) -> str | None:
+        """Why a prefix is not served; None where it is, or where its record names a service all the same."""
+        fact = self._facts.get(prefix.key)
+        return None if fact is None or fact.sites or fact.services else fact.inactive
 
     def _sites(self, walk: Walk) -> tuple[Site, ...]:
         return routable_sites(walk.locator.sites, walk.asked, walk.locator.owner, self._openings)
@@ -351,8 +359,15 @@ class Resolution:
             return
         self._reply = self._denied(f"Prefix {prefix} is not registered")
 
-    def _denied(self, message: str) -> Denied:
-        return Denied(handle=self._question.handle, code=ResponseCode.HANDLE_NOT_FOUND, message=message)
+    def _deny_inactive(self, walk: Walk, inactive: str) -> None:
+        """The prefix of the target is suspended: its handles exist, and nothing is said of them."""
+        if len(self._walks) > 1:
+            self._give_up(failures.nowhere(walk))
+            return
+        self._reply = self._denied(inactive, ResponseCode.VALUES_NOT_FOUND)
+
+    def _denied(self, message: str, code: ResponseCode = ResponseCode.HANDLE_NOT_FOUND) -> Denied:
+        return Denied(handle=self._question.handle, code=code, message=message)
 
     def _give_up(self, failure: ResolutionFailed) -> None:
         """Nobody at the innermost walk's locator helps: take what else there is, outwards, else fail."""

@@ -9,9 +9,11 @@ from typing import Final
 
 from protocol.codes import ResponseCode
 from protocol.handle import Handle
+from protocol.statuses import Status, parse_status
 from protocol.value import MAX_TTL_S, ValueList
 
 ENTRY_OVERHEAD_OCTETS: Final = 512  # objects around an entry's octets, by sys.getsizeof, rounded up
+REVOKED_TTL_S: Final = 300  # ARCHITECTURE §3.14
 DENIALS: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
 MAX_MESSAGE_CHARACTERS: Final = 1_024  # of a denial's text; longer ones tell nobody more
 
@@ -62,9 +64,17 @@ class Lifetimes:
         """Seconds that a record may be kept; 0 when it must not be. wall_s: Unix seconds, for absolute TTLs."""
         return min(values.smallest_ttl_s(wall_s), self.ttl_max_s)
 
-    def of_denial(self, code: int) -> int:
-        """Seconds that a denial may be kept; 0 for a response code that denies nothing."""
-        return self.negative_ttl_s if code in DENIALS else 0
+    def of_denial(self, code: int, message: str = "") -> int:
+        """Seconds that a denial may be kept; 0 for a response code that denies nothing.
+
+        message: the authority's text; of a revoked prefix it says so, and that does not change soon.
+        """
+        if code not in DENIALS:
+            return 0
+        status = parse_status(message) if self.negative_ttl_s else None
+        return (
+            REVOKED_TTL_S if status is not None and status.status is Status.REVOKED else self.negative_ttl_s
+        )
 
 
 def cache_key(handle: Handle) -> bytes:
@@ -89,7 +99,7 @@ def denial_entry(code: ResponseCode, message: str, *, lifetimes: Lifetimes, now_
         code=code,
         message=message[:MAX_MESSAGE_CHARACTERS],
         stored_s=now_s,
-        expires_s=now_s + lifetimes.of_denial(code),
+        expires_s=now_s + lifetimes.of_denial(code, message),
     )
 
 

@@ -20,7 +20,7 @@ from protocol.value import ValueList
 from protocol.wire import MAX_VALUES, Reader
 from resolver.cache.policy import DENIALS, MAX_MESSAGE_CHARACTERS, Denial, Entry, Record
 
-FORM: Final = 1  # of these records; another number is a miss, so that nodes of two versions may share a tier
+FORM: Final = 2  # of these records; another number is a miss, so that nodes of two versions may share a tier
 
 T = TypeVar("T")
 Wall = Annotated[float, Meta(ge=0, le=2**40)]
@@ -29,7 +29,7 @@ Services = Annotated[list[bytes], Meta(max_length=MAX_SERVICES)]
 
 
 class _RecordForm(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    form: Literal[1]
+    form: Literal[2]
     stored_wall_s: Wall
     expires_wall_s: Wall
     count: Annotated[int, Meta(ge=1, le=MAX_VALUES)]
@@ -37,7 +37,7 @@ class _RecordForm(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class _DenialForm(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    form: Literal[1]
+    form: Literal[2]
     stored_wall_s: Wall
     expires_wall_s: Wall
     code: int
@@ -45,13 +45,14 @@ class _DenialForm(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class _DelegationForm(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    form: Literal[1]
+    form: Literal[2]
     expires_wall_s: Wall
     exists: bool
     sites: Sites
     prefix_sites: Sites
     services: Services
     prefix_services: Services
+    inactive: Annotated[str, Meta(max_length=MAX_MESSAGE_CHARACTERS)] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ def encode_delegation(delegation: Delegation, expires_s: float, clocks: Clocks) 
             [site.encode() for site in delegation.prefix_sites],
             [handle.octets for handle in delegation.services],
             [handle.octets for handle in delegation.prefix_services],
+            delegation.inactive and delegation.inactive[:MAX_MESSAGE_CHARACTERS],
         ]
     )
 
@@ -135,6 +137,7 @@ def decode_delegation(
             prefix_sites=_sites(form.prefix_sites),
             services=tuple(Handle.parse(name) for name in form.services),
             prefix_services=tuple(Handle.parse(name) for name in form.prefix_services),
+            inactive=form.inactive,
             ttl_s=int(times[1] - clocks.now_s),
         )
     except HandleError:

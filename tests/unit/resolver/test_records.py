@@ -61,6 +61,7 @@ def test_a_delegation_is_read_with_every_site() -> None:
         sites=(site("20.0.0.3"),),
         prefix_sites=(site("20.0.0.4", serial=9),),
         services=(Handle.parse("0.SERV/x"),),
+        inactive="suspended",
         ttl_s=100,
     )
     octets = encode_delegation(delegation, 1_100.0, HERE)
@@ -70,7 +71,7 @@ def test_a_delegation_is_read_with_every_site() -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [[1, 9e9, True, [b"no site"], [], [], []], [1, 9e9, True, [], [], [b""], []], [1]]
+    "form", [[2, 9e9, True, [b"no site"], [], [], [], None], [2, 9e9, True, [], [], [b""], [], None], [2]]
 )
 def test_a_delegation_that_lies_is_a_miss(form: list[object]) -> None:
     octets = msgpack.packb(form)
