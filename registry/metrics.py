@@ -38,6 +38,27 @@ class RegistryMetrics(NodeMetrics):
             ["scheme", "result"],
             registry=self.registry,
         )
+        self.api_requests = Counter(
+            "handlegrid_api_requests_total",
+            "Requests to the API, by operation and HTTP status.",
+            ["operation", "status"],
+            registry=self.registry,
+        )
+        self.audit_sequencing = Gauge(
+            "handlegrid_audit_sequencing",
+            "Whether this process is the one that numbers the entries of the audit.",
+            registry=self.registry,
+        )
+        self.audit_lag_entries = Gauge(
+            "handlegrid_audit_lag_entries",
+            "Entries of the audit that have no number yet.",
+            registry=self.registry,
+        )
+        self.audit_lag = Gauge(
+            "handlegrid_audit_lag_seconds",
+            "Age of the oldest entry of the audit that has no number yet.",
+            registry=self.registry,
+        )
         self.disk_free = Gauge("handlegrid_disk_free_bytes", "Octets free.", ["use"], registry=self.registry)
 
     def registered(self, via: str, operation: OpCode, result: Result) -> None:
@@ -47,6 +68,10 @@ class RegistryMetrics(NodeMetrics):
     def authenticated(self, scheme: str, result: str) -> None:
         """Count one check of credentials: success, failed, missing, refused or unreadable."""
         self.auth.labels(scheme, result).inc()
+
+    def api_answered(self, operation: str, status: int) -> None:
+        """Count one answer of the API; operation: the name of a route, or none."""
+        self.api_requests.labels(operation, str(status)).inc()
 
     def watch_disk(self, use: str, path: str) -> None:
         """Read the free octets of the file system that holds path whenever metrics are collected."""

@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 FIRST_LINK: Final = bytes(32)
 """What stands before the first entry in place of a chain."""
@@ -55,16 +55,36 @@ class Entry:
     request_id: str
 
 
-def digest_of(log_entries: Iterable[tuple[bytes, bytes, int, int, int]]) -> bytes:
-    """SHA-256 over rows of the transaction log.
+LogRow: TypeAlias = Iterable[Any]
+"""A row of the transaction log: key, name, action, version, changed_ms."""
 
-    log_entries: (key, name, action, version, changed_ms) of each row, in the order of `position`.
-    """
-    pack = _LOG_HEAD.pack
-    parts: list[bytes] = []
-    for key, name, action, version, changed_ms in log_entries:
-        parts += (pack(len(key), len(name), action, version, changed_ms), key, name)
-    return hashlib.sha256(b"".join(parts)).digest()
+
+class LogDigest:
+    """The digest of an entry's rows, taken piece by piece."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.rows = 0
+
+    def add(self, rows: Iterable[LogRow]) -> None:
+        """Take the next rows, in the order of `position`."""
+        pack = _LOG_HEAD.pack
+        parts: list[bytes] = []
+        for key, name, action, version, changed_ms in rows:
+            parts += (pack(len(key), len(name), action, version, changed_ms), key, name)
+        self._hash.update(b"".join(parts))
+        self.rows += len(parts) // 3
+
+    def octets(self) -> bytes:
+        """SHA-256 over what was added."""
+        return self._hash.digest()
+
+
+def digest_of(rows: Iterable[LogRow]) -> bytes:
+    """SHA-256 over rows of the transaction log, in the order of `position`."""
+    digest = LogDigest()
+    digest.add(rows)
+    return digest.octets()
 
 
 def canonical_detail(detail: Mapping[str, Detail] | None) -> str:

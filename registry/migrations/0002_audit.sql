@@ -22,6 +22,10 @@ CREATE TABLE audit_log (
     PRIMARY KEY (xact, id)
 );
 
+-- Listings go by time: of everything, or of one organisation.
+CREATE INDEX audit_log_by_time ON audit_log (at_ms, id);
+CREATE INDEX audit_log_by_organisation ON audit_log (organisation, at_ms, id) WHERE organisation IS NOT NULL;
+
 -- The numbers of the entries and the hash chain over them, written by one sequencer per database, insert-only.
 CREATE TABLE audit_chain (
     number     bigint NOT NULL PRIMARY KEY, -- from 1, without gaps
