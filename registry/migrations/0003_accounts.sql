@@ -27,6 +27,7 @@ CREATE TABLE organisations (
 );
 
 CREATE INDEX organisations_by_review ON organisations (review, id);
+CREATE INDEX organisations_suspended ON organisations (id) WHERE suspended_reason IS NOT NULL;
 CREATE INDEX organisations_by_certificate ON organisations (certificate);
 
 -- One row for every version of an organisation: what was done, why and by whom.
