@@ -13,12 +13,14 @@ from protocol.runtime.metrics import ANSWER_CACHE
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.http import HttpListener
+from registry.api.mount import Api, make_api
 from registry.health import DatabaseWatch
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
 from registry.operations import Operations
 from registry.rest.app import RestApi
 from registry.rest.handles import HandlesApi
+from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
 from registry.wire_server import WireServer
@@ -83,8 +85,9 @@ class RegistryNode:
         statistics = DailyStatistics.of(node.store, settings)
         watch = DatabaseWatch(node.store, self.metrics.db_up)
         await watch.probe()
-        self._start_tasks(statistics, watch)
-        listeners = await self._open_listeners(node, RegistryObserver(self.metrics, statistics))
+        api = make_api(node, settings, self.metrics)
+        self._start_tasks(statistics, watch, api)
+        listeners = await self._open_listeners(node, api, RegistryObserver(self.metrics, statistics))
         admin = await self._open_admin(watch)
         self._addresses = listeners.addresses(admin)
         self.metrics.process.started(lambda: listeners.udp_drops)
@@ -100,12 +103,14 @@ class RegistryNode:
             remedy = "start that database, or correct `database` in the settings"
             raise StoreUnavailable(f"node {settings.name}: {error} (database {where}); {remedy}") from error
 
-    def _start_tasks(self, statistics: DailyStatistics, watch: DatabaseWatch) -> None:
+    def _start_tasks(self, statistics: DailyStatistics, watch: DatabaseWatch, api: Api) -> None:
         """Start what runs beside the requests; it ends after the listeners and before the database is closed."""
         ended = asyncio.Event()
         tasks = [
             asyncio.create_task(repeat(statistics.write, self.settings.statistics_interval_s, ended)),
             asyncio.create_task(watch.keep_looking(ended)),
+            asyncio.create_task(Sequencer.of(self.settings, self.metrics).run(ended)),
+            *(asyncio.create_task(repeat(action, period_s, ended)) for action, period_s in api.tasks),
         ]
         lag = asyncio.create_task(measure_lag(self.metrics.event_loop_lag.set))
 
@@ -116,7 +121,7 @@ class RegistryNode:
 
         self._resources.push_async_callback(end)
 
-    async def _open_listeners(self, node: Node, observer: RegistryObserver) -> Listeners:
+    async def _open_listeners(self, node: Node, api: Api, observer: RegistryObserver) -> Listeners:
         wire = WireServer(node.operations, node.site)
         handles = HandlesApi(
             operations=node.operations,
@@ -125,7 +130,7 @@ class RegistryNode:
             plain_http_credentials=self.settings.plain_http_credentials,
             default_ttl_s=self.settings.default_ttl_s,
         )
-        rest = RestApi(handles=handles, site=node.site, on_answer=observer.answered_http)
+        rest = RestApi(handles=handles, api=api.app, site=node.site, on_answer=observer.answered_http)
         listeners = await open_listeners(
             self.settings,
             wire.respond,

@@ -21,6 +21,7 @@ from registry.problem_types.common import (
     PRECONDITION_FAILED,
     PRECONDITION_REQUIRED,
     QUOTA_EXCEEDED,
+    REQUEST_TIMEOUT,
     STORE_UNAVAILABLE,
     TEST_KEY,
     TOO_LARGE,
@@ -31,10 +32,12 @@ from registry.problem_types.common import (
 )
 
 ALL: Final = tuple(
-    value
-    for module in (common, accounts, allocation, peers, identifiers, audit)
-    for value in vars(module).values()
-    if isinstance(value, ProblemType)
+    dict.fromkeys(
+        value
+        for module in (common, accounts, allocation, peers, identifiers, audit)
+        for value in vars(module).values()
+        if isinstance(value, ProblemType)
+    )
 )
 """Every problem type, those of one area together, in the order in which they are written down."""
 
@@ -54,6 +57,7 @@ __all__ = [
     "PRECONDITION_REQUIRED",
     "PROBLEMS_PATH",
     "QUOTA_EXCEEDED",
+    "REQUEST_TIMEOUT",
     "STORE_UNAVAILABLE",
     "TEST_KEY",
     "TOO_LARGE",

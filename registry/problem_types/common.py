@@ -184,3 +184,13 @@ STORE_UNAVAILABLE: Final = ProblemType(
     retry=True,
     response_code=ResponseCode.ERROR,
 )
+REQUEST_TIMEOUT: Final = ProblemType(
+    slug="request-timeout",
+    status=408,
+    title="The body did not come in time",
+    title_zh="请求体接收超时",
+    cause="The body was announced, but its end did not come.",
+    remedy="Send the request again, over a connection that is fast enough, or in smaller parts.",
+    retry=True,
+    response_code=ResponseCode.PROTOCOL_ERROR,
+)

@@ -20,6 +20,9 @@ from protocol.site import Site
 from protocol.transport.http import peer_host
 from protocol.transport.http_answers import for_any_origin, preflight
 from protocol.transport.http_target import Target, parse_target
+from registry.api.app import PATH as API_PATH
+from registry.api.app import ApiApp
+from registry.api.respond import response_code
 from registry.rest.handles import HandleRequest, HandlesApi
 from registry.rest.problem import CODE_KEY, Problem, json_response
 from registry.rest.values import MAX_BODY_OCTETS
@@ -33,9 +36,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestApi:
-    """The public HTTP interface of a node: the record API and the site record."""
+    """The public HTTP interface of a node: the record API, the site record and the API for organisations."""
 
     handles: HandlesApi
+    api: ApiApp
     site: Site
     on_answer: AnswerObserver
 
@@ -48,12 +52,20 @@ class RestApi:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer any request; raises nothing but cancellation."""
         started_s = time.monotonic()
+        if request.raw_path.startswith(API_PATH):
+            response = await self.api.answer(request)
+            return self._observed(request, response, response_code(response.status), started_s)
         with request_scope():
             response = await self._answer(request)
         if request.method in {"GET", "HEAD"}:
             response.headers.update(for_any_origin())
+        return self._observed(request, response, response[CODE_KEY], started_s)
+
+    def _observed(
+        self, request: web.Request, response: web.Response, code: int, started_s: float
+    ) -> web.Response:
         elapsed_s = time.monotonic() - started_s
-        self.on_answer(_operation(request), response[CODE_KEY], "miss", elapsed_s, peer_host(request))
+        self.on_answer(_operation(request), code, "miss", elapsed_s, peer_host(request))
         return response
 
     async def _answer(self, request: web.Request) -> web.Response:

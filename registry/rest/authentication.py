@@ -1,4 +1,4 @@
-"""Basic authentication over HTTP: who says to be whom, and whether this connection may carry a secret.
+"""Basic authentication over HTTP: who says to be whom.
 
 The user name is `index:handle`, the password the secret of that HS_SECKEY value (PROTOCOL §8.3).
 Whether the secret is right is decided by the registry's operations, not here.
@@ -8,8 +8,7 @@ import binascii
 import re
 from base64 import b64decode
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from typing import Final, Literal
+from typing import Final
 
 from protocol.errors import HandleError
 from protocol.handle import Handle
@@ -19,10 +18,8 @@ from protocol.value import MAX_INDEX
 MAX_CREDENTIAL_OCTETS: Final = 16_384  # a name of 2048 octets, percent-encoded, a secret, and base64 of both
 
 USER_NAME_FORM: Final = "The user name must be index%3Ahandle, such as 300%3A88.100%2FADMIN."
-PlainHttpRule = Literal["refuse", "loopback"]
 
 _USER: Final = re.compile(rb"([0-9]{1,10}):(.+)", re.DOTALL)
-_LOOPBACK_REMEDY: Final = 'plain_http_credentials = "loopback"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,31 +53,6 @@ def parse_authorization(header: str) -> Credentials:
     if match is None or int(match[1]) > MAX_INDEX:
         raise CredentialsUnreadable(USER_NAME_FORM)
     return Credentials(index=int(match[1]), handle=_parse_handle(match[2]), secret=secret)
-
-
-def refusal_of_plain_http(*, is_tls: bool, peer_host: str, rule: PlainHttpRule) -> str | None:
-    """Return why a connection may not carry a secret, with the remedy; None when it may.
-
-    peer_host: the address of the connection's other end.
-    """
-    if is_tls or (rule == "loopback" and is_loopback(peer_host)):
-        return None
-    if rule == "loopback":
-        return "Credentials over plain HTTP are accepted from loopback addresses only. Use https:// instead."
-    return (
-        "Credentials over plain HTTP are refused: anybody on the way could read them. Use https:// (settings "
-        f"tls_certificate_file and tls_key_file), or {_LOOPBACK_REMEDY} for clients on the node's own host."
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address is 127.0.0.0/8 or ::1, also as an IPv4-mapped IPv6 address."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 def _decode(encoded: str) -> bytes:

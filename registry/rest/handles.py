@@ -26,12 +26,11 @@ from registry.outcomes import (
     Result,
     Unchanged,
 )
+from registry.plain_http import PlainHttpRule, refusal_of_plain_http
 from registry.rest.authentication import (
     USER_NAME_FORM,
     CredentialsUnreadable,
-    PlainHttpRule,
     parse_authorization,
-    refusal_of_plain_http,
 )
 from registry.rest.problem import Problem, json_response, unauthenticated
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json

@@ -1,0 +1,156 @@
+"""Idempotency keys: a write that is repeated with the same key happens once and is answered alike (24 hours).
+
+The key's row is written in the transaction of the write itself. While that runs, an advisory lock on the key refuses a
+second one; the lock ends with the transaction, whatever becomes of it. A refused request keeps no row: it changed
+nothing, and may be sent again with the same key.
+Source: draft-ietf-httpapi-idempotency-key-header.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from registry.api.respond import stored_response
+from registry.problem_types import IN_PROGRESS, INVALID_REQUEST, KEY_REUSED, ApiProblem, FieldFault
+from registry.seal import Sealer
+from registry.store import Store
+from registry.work import Connection
+
+HEADER: Final = "Idempotency-Key"
+KEPT_HOURS: Final = 24
+PURGE_ROWS_MAX: Final = 10_000
+"""Rows that one statement of the clean-up removes, so that it holds no lock for long."""
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{8,255}")
+_KEPT_HEADERS: Final = ("Content-Type", "Cache-Control", "ETag", "Location", "X-Content-Type-Options")
+_STORED: Final = "status, headers, body, sealed, request_digest"
+_RECALL: Final = f"""
+    SELECT {_STORED} FROM idempotency_keys
+    WHERE caller = $1 AND key = $2 AND created > now() - interval '{KEPT_HOURS} hours'"""  # noqa: S608
+_ENTER: Final = f"""
+    SELECT pg_try_advisory_xact_lock($3) AS free, {_STORED}, created > now() - interval '{KEPT_HOURS} hours' AS fresh
+    FROM (SELECT 1) AS always LEFT JOIN idempotency_keys ON caller = $1 AND key = $2"""  # noqa: S608
+_FORGET: Final = "DELETE FROM idempotency_keys WHERE caller = $1 AND key = $2"
+_KEEP: Final = """
+    INSERT INTO idempotency_keys (caller, key, request_digest, status, headers, body, sealed)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+_PURGE: Final = f"""
+    DELETE FROM idempotency_keys WHERE (caller, key) IN (
+        SELECT caller, key FROM idempotency_keys WHERE created < now() - interval '{KEPT_HOURS} hours'
+        ORDER BY created LIMIT {PURGE_ROWS_MAX})"""  # noqa: S608
+
+
+class Replayed(Exception):
+    """The request was answered before; ends its handling."""
+
+    def __init__(self, response: web.Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+class KeyTaken(Exception):
+    """Another process has committed the same request meanwhile; ends the transaction, which repeats nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A request with an idempotency key."""
+
+    caller: str
+    key: str
+    digest: bytes
+    """SHA-256 over method, target and body."""
+
+    @property
+    def lock(self) -> int:
+        """Number of its advisory lock."""
+        octets = hashlib.sha256(f"{self.caller}\0{self.key}".encode()).digest()
+        return int.from_bytes(octets[:8], "big", signed=True)
+
+    @property
+    def purpose(self) -> bytes:
+        """What a stored secret is bound to."""
+        return f"idempotency/{self.caller}/{self.key}".encode()
+
+
+def claim_of(header: str, *, caller: str, method: str, raw_target: str, body: bytes) -> Claim:
+    """Read the header. Raises ApiProblem 400 for a key of another form."""
+    if _KEY.fullmatch(header) is None:
+        text = "must have 8 to 255 printable ASCII characters without blanks"
+        raise ApiProblem(
+            INVALID_REQUEST, f"The {HEADER} {text}.", errors=[FieldFault(f"header {HEADER}", text)]
+        )
+    head = f"{method}\0{raw_target}\0".encode("utf-8", "surrogateescape")
+    return Claim(caller=caller, key=header, digest=hashlib.sha256(head + body).digest())
+
+
+class Idempotency:
+    """The keys of one node's database."""
+
+    def __init__(self, store: Store, sealer: Sealer) -> None:
+        self._store = store
+        self._sealer = sealer
+
+    async def recall(self, claim: Claim) -> None:
+        """Raises Replayed when the request was answered before, ApiProblem when its key was used for another one."""
+        async with self._store.connection() as connection:
+            record = await connection.fetchrow(_RECALL, claim.caller, claim.key)
+        if record is not None:
+            self._answer(claim, record)
+
+    async def enter(self, connection: Connection, claim: Claim) -> None:
+        """Begin a request inside its transaction. Raises Replayed, or ApiProblem also while the same one is running."""
+        record = await connection.fetchrow(_ENTER, claim.caller, claim.key, claim.lock)
+        assert record is not None
+        if not record["free"]:
+            raise _in_progress()
+        if record["fresh"]:
+            self._answer(claim, record)
+        elif record["fresh"] is not None:
+            await connection.execute(_FORGET, claim.caller, claim.key)
+
+    async def keep(
+        self, connection: Connection, claim: Claim, response: web.Response, *, secret: bool
+    ) -> None:
+        """Keep an answer, in the transaction of its request. Raises KeyTaken.
+
+        secret: whether the body holds a secret, which is kept sealed.
+        """
+        body = response.body
+        assert body is None or isinstance(body, bytes)
+        if secret and body is not None:
+            body = self._sealer.seal_octets(claim.purpose, body)
+        headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        text = msgspec.json.encode(headers).decode()
+        try:
+            await connection.execute(
+                _KEEP, claim.caller, claim.key, claim.digest, response.status, text, body, secret
+            )
+        except asyncpg.UniqueViolationError:
+            raise KeyTaken from None
+
+    async def purge(self) -> None:
+        """Remove the keys that are older than a day."""
+        status = f"DELETE {PURGE_ROWS_MAX}"
+        while status == f"DELETE {PURGE_ROWS_MAX}":
+            async with self._store.connection() as connection:
+                status = await connection.execute(_PURGE)
+
+    def _answer(self, claim: Claim, record: asyncpg.Record) -> None:
+        if record["request_digest"] != claim.digest:
+            raise ApiProblem(KEY_REUSED, f"The {HEADER} came before, with another method, target or body.")
+        body = record["body"]
+        if record["sealed"] and body is not None:
+            body = self._sealer.open_octets(claim.purpose, body)
+        raise Replayed(stored_response(record["status"], msgspec.json.decode(record["headers"]), body))
+
+
+def _in_progress() -> ApiProblem:
+    return ApiProblem(
+        IN_PROGRESS, f"A request with this {HEADER} is being worked on.", headers={"Retry-After": "1"}
+    )

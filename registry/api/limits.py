@@ -1,0 +1,70 @@
+"""How many requests an organisation may send: a bucket that refills evenly (GCRA), and the headers that tell of it.
+
+Pure: the time is an argument. Each process counts for itself.
+Source of the headers: draft-ietf-httpapi-ratelimit-headers.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+WINDOW_S: Final = 60.0
+ENTRIES_MAX: Final = 100_000
+"""Organisations remembered; a full bucket needs no memory, so that the quiet ones are forgotten first."""
+POLICY: Final = "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What became of one request."""
+
+    allowed: bool
+    remaining: int
+    """Requests that may follow at once."""
+    wait_s: float
+    """Until there is room for one more (0 when there is), or, of an allowed request, until the bucket is full."""
+    quota: int
+
+    def headers(self) -> dict[str, str]:
+        """RateLimit and RateLimit-Policy."""
+        return {
+            "RateLimit-Policy": f'"{POLICY}";q={self.quota};w={WINDOW_S:.0f}',
+            "RateLimit": f'"{POLICY}";r={self.remaining};t={_whole(self.wait_s)}',
+        }
+
+    @property
+    def retry_after_s(self) -> int:
+        """Whole seconds to wait, at least one."""
+        return max(1, _whole(self.wait_s))
+
+
+class RateLimits:
+    """The buckets of one process."""
+
+    def __init__(self) -> None:
+        self._full_at_s: dict[str, float] = {}
+
+    def take(self, who: str, quota: int, now_s: float) -> Allowance:
+        """Take one request from the bucket of an organisation.
+
+        quota: requests a minute; as many may come at once after a quiet minute. now_s: monotonic.
+        """
+        step_s = WINDOW_S / quota
+        full_at_s = max(self._full_at_s.get(who, 0.0), now_s)
+        if full_at_s + step_s - now_s > WINDOW_S + 1e-9:
+            return Allowance(False, 0, full_at_s + step_s - WINDOW_S - now_s, quota)
+        full_at_s += step_s
+        if len(self._full_at_s) >= ENTRIES_MAX and who not in self._full_at_s:
+            self._forget(now_s)
+        self._full_at_s[who] = full_at_s
+        used_s = full_at_s - now_s
+        return Allowance(True, int((WINDOW_S - used_s + 1e-9) / step_s), used_s, quota)
+
+    def _forget(self, now_s: float) -> None:
+        """Forget the buckets that are full; when none is, all of them: rather one generous minute than no bound."""
+        self._full_at_s = {who: full_at_s for who, full_at_s in self._full_at_s.items() if full_at_s > now_s}
+        if len(self._full_at_s) >= ENTRIES_MAX:
+            self._full_at_s.clear()
+
+
+def _whole(seconds: float) -> int:
+    return int(-(-seconds // 1))

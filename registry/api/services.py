@@ -1,0 +1,48 @@
+"""Services: what the handlers of the API work with, put together once when the node starts."""
+
+import time
+from dataclasses import dataclass, field
+
+from registry.api.usage import Usage
+from registry.node import Node
+from registry.operations import Operations
+from registry.seal import Sealer
+from registry.settings import RegistrySettings
+from registry.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """What the API says about itself, made once from its routes."""
+
+    openapi: bytes
+    """The OpenAPI document as JSON."""
+    reference: bytes
+    """The reference page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One field for each package that the API puts a front end before."""
+
+    operations: Operations
+    store: Store
+    sealer: Sealer = field(repr=False)
+    settings: RegistrySettings
+    usage: Usage
+    documents: Documents
+
+
+def make_services(node: Node, settings: RegistrySettings, documents: Documents) -> Services:
+    """Put the services of an open node together.
+
+    documents: what the API says about itself.
+    """
+    return Services(
+        operations=node.operations,
+        store=node.store,
+        sealer=node.operations.context.sealer,
+        settings=settings,
+        usage=Usage(node.store, time.monotonic),
+        documents=documents,
+    )
