@@ -8,7 +8,7 @@ database that is gone is waited for.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 import asyncpg
 import structlog
@@ -18,6 +18,7 @@ from registry.audit.checkpoints import Checkpoints
 from registry.audit.head import Head, format_time
 from registry.audit.numbering import BATCH_ENTRIES_MAX, SESSION_SETTINGS, Connection, Numbering
 from registry.metrics import RegistryMetrics
+from registry.settings import RegistrySettings
 from registry.store import ACQUIRE_WAIT_S, STATEMENT_WAIT_S, outages
 
 LOCK_KEY: Final = 0x68_67_61_75_64_69_74  # "hgaudit"; any number that nobody else takes in this database
@@ -62,6 +63,16 @@ class Sequencer:
         self._checkpoint_interval_s = checkpoint_interval_s
         self._wall_clock = wall_clock
         self._is_down = False
+
+    @classmethod
+    def of(cls, settings: RegistrySettings, metrics: RegistryMetrics) -> Self:
+        """Return the sequencer that a node's settings describe."""
+        return cls(
+            settings.dsn(),
+            checkpoints=Checkpoints(settings.checkpoints_file()),
+            metrics=metrics,
+            checkpoint_interval_s=settings.audit_checkpoint_interval_s,
+        )
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Number until stopping is set; then what is complete by then. Outages and failures are waited out."""

@@ -104,6 +104,17 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """TTL of the records by which prefixes are allocated: for so long others may not notice that one was suspended or
     has moved. Shorter costs more look-ups here."""
 
+    audit_checkpoints_file: Path | None = None
+    """File to which heads of the audit chain are appended, default `data_dir`/audit.heads. It shows a chain that was
+    made anew in the database; on another machine or medium it also shows that to who can write this host's disks."""
+
+    audit_checkpoint_interval_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    """Seconds between two checkpoints; how much of the chain's end could be cut off unseen."""
+
+    def checkpoints_file(self) -> Path:
+        """Return the path of the audit's checkpoints."""
+        return self.audit_checkpoints_file or self.data_dir / "audit.heads"
+
     def dsn(self) -> str:
         """Return the DSN of the database, from the file when there is one.
 

@@ -14,8 +14,6 @@ import structlog
 
 from registry.audit.head import CHAIN_OCTETS, Head, format_time
 
-CHECKPOINTS_FILE: Final = "audit.heads"
-"""Its name in the data directory."""
 CHECKPOINTS_MAX: Final = 100_000
 """Lines of the file, some ten megaoctets; beyond, every second one of the older half goes."""
 _MODE: Final = 0o600

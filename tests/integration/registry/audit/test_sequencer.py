@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.audit.checkpoints import CHECKPOINTS_FILE, Checkpoints, read_checkpoints
+from registry.audit.checkpoints import Checkpoints, read_checkpoints
 from registry.metrics import RegistryMetrics
 from registry.outcomes import SYSTEM
 from registry.sequencer import LOCK_KEY, Sequencer
@@ -15,6 +15,7 @@ from registry.store import Store
 from tests.integration.registry.bench import Bench
 from tests.support.postgres import TestPostgres
 
+CHECKPOINTS_FILE = "audit.heads"
 DEADLINE_S = 15.0
 HOLDERS = (
     "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = "
