@@ -32,9 +32,11 @@ async def entries(bench: Bench) -> list[tuple[str, str, int]]:
 async def test_many_at_once_share_transactions_and_each_is_entered_for_itself(bench: Bench) -> None:
     shared = SharedCreations(bench.operations)
 
-    results = await asyncio.gather(
-        *(shared.create(item, by=OPERATOR, origin=COMMAND, settle=tell) for item in numbered(200))
-    )
+    async def register(number: int, item: Creation) -> Result:
+        origin = Origin(actor="operator", request_id=f"request-{number}")
+        return await shared.create(item, by=OPERATOR, origin=origin, settle=tell)
+
+    results = await asyncio.gather(*(register(*given) for given in enumerate(numbered(200))))
 
     assert all(isinstance(result, Created) for result in results)
     async with bench.store.connection() as connection:
