@@ -1,11 +1,15 @@
 """Passwords: which are accepted, argon2id in threads, and how long a login is locked after wrong ones."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from registry.problem_types import ApiProblem
+from registry.problem_types.accounts import SIGN_IN_BUSY
 
 PASSWORD_MIN: Final = 12
 """Characters; length is what counts against guessing (NIST SP 800-63B), so nothing else is demanded."""
@@ -15,6 +19,7 @@ HASHES_AT_ONCE: Final = 2
 """Threads that hash: each needs 64 MiB and a core for a tenth of a second."""
 HASHES_WAITING_MAX: Final = 32
 """Sign-ins that may wait for a thread, about two seconds' worth; more are turned away."""
+BUSY_RETRY_S: Final = 2
 FAILURES_FREE: Final = 5
 """Wrong passwords in a row before the login is locked."""
 LOCK_S: Final = 60.0
@@ -26,10 +31,6 @@ _COMMON: Final = ("password", "qwerty", "123456", "abc123", "letmein", "iloveyou
 _COMMON_REST_MIN: Final = 6
 
 T = TypeVar("T")
-
-
-class TooBusy(Exception):
-    """More sign-ins at once than are worked on; come back in a moment."""
 
 
 def password_fault(password: str, login: str) -> str | None:
@@ -62,14 +63,29 @@ class Passwords:
         """The defaults are RFC 9106's second choice, with one lane; tests take less."""
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._threads = asyncio.Semaphore(HASHES_AT_ONCE)
-        self._waiting = 0
+        self._turns = 0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A place among those who wait for a hash; around everything that is for nothing without one.
+
+        Raises ApiProblem (429) when too many wait.
+        """
+        if self._turns >= HASHES_WAITING_MAX:
+            headers = {"Retry-After": str(BUSY_RETRY_S)}
+            raise ApiProblem(SIGN_IN_BUSY, "Too many passwords are being checked.", headers=headers)
+        self._turns += 1
+        try:
+            yield
+        finally:
+            self._turns -= 1
 
     async def hash(self, password: str) -> str:
-        """The argon2id hash to keep, in its own text form. Takes as long as verify. Raises TooBusy."""
+        """The argon2id hash to keep, in its own text form. Takes as long as verify."""
         return await self._in_thread(lambda: self._hasher.hash(password))
 
     async def verify(self, kept: str, password: str) -> bool:
-        """Whether the password is the one that gave this hash. Raises TooBusy."""
+        """Whether the password is the one that gave this hash."""
 
         def check() -> bool:
             try:
@@ -84,11 +100,5 @@ class Passwords:
         return self._hasher.check_needs_rehash(kept)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._waiting >= HASHES_WAITING_MAX:
-            raise TooBusy
-        self._waiting += 1
-        try:
-            async with self._threads:
-                return await asyncio.to_thread(work)
-        finally:
-            self._waiting -= 1
+        async with self._threads:
+            return await asyncio.to_thread(work)
