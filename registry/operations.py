@@ -4,7 +4,7 @@ Every front end (Handle protocol, REST, import, commands) calls these and nothin
 A single creation is a batch of one. Results come in the order of the batch.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from protocol.generations import Generations
@@ -46,6 +46,8 @@ class Operations:
             case_sensitive=case_sensitive,
         )
         self.context = context
+        self.is_barred: Callable[[Identity], Awaitable[bool]] | None = None
+        """Tells identities whose owner is suspended; None where nobody keeps such a list."""
         self._reading = Reading(context)
 
     @asynccontextmanager
@@ -139,4 +141,7 @@ class Operations:
 
         Gives the identity with the index that matched (claimed index 0: any HS_SECKEY value), or None.
         """
-        return check_secret(claimed, await self.context.read_record(claimed.handle), secret)
+        identity = check_secret(claimed, await self.context.read_record(claimed.handle), secret)
+        if identity is not None and self.is_barred is not None and await self.is_barred(identity):
+            return None
+        return identity

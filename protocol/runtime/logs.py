@@ -5,6 +5,7 @@ Strings are escaped to ASCII, so that no name from outside can forge a line or c
 
 import json
 import logging
+import re
 import secrets
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -16,6 +17,8 @@ from structlog.contextvars import bind_contextvars, merge_contextvars, reset_con
 
 SECRET_FIELDS: Final = frozenset({"authorization", "credential", "key", "password", "secret", "token", "dsn"})
 TEXT_MAX: Final = 2_048  # characters of one field; a handle fits, a flood of text does not
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 Event = MutableMapping[str, Any]
@@ -51,6 +54,11 @@ def request_scope(request_id: str = "") -> Iterator[str]:
         yield request_id
     finally:
         reset_contextvars(**tokens)
+
+
+def choose_request_id(given: str | None) -> str:
+    """The id that a client gave its request, if it is one that may stand in logs and answers, else a fresh one."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 class _Forward(logging.Handler):

@@ -4,8 +4,6 @@ Route, credentials, limits, parameters, body, then the handler: of a write insid
 key in it. This is the edge at which every error becomes a problem (RFC 9457).
 """
 
-import re
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -18,10 +16,10 @@ import structlog
 from aiohttp import web
 
 from protocol.errors import InvalidHandle, InvalidValue, StoreUnavailable
-from protocol.runtime.logs import request_scope
+from protocol.runtime.logs import REQUEST_ID_HEADER, choose_request_id, request_scope
 from protocol.transport.http import peer_host
 from registry.accounts.roles import Caller
-from registry.api.call import Call
+from registry.api.call import Call, Keep, Reply, Start
 from registry.api.credentials import Credentials, check_target
 from registry.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from registry.api.idempotency import Claim, Idempotency, KeyTaken, Replayed, claim_of
@@ -53,12 +51,9 @@ from registry.problem_types import (
 from registry.transaction import Transaction
 
 PATH: Final = "/api/v1/"
-REQUEST_ID: Final = "X-Request-Id"
 RETRY_AFTER_S: Final = 5
 UNMATCHED: Final = "none"
 """Label of a request that meant no operation."""
-
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 log = structlog.get_logger(__name__)
 
@@ -109,11 +104,11 @@ class ApiApp:
     async def answer(self, http: web.Request) -> web.Response:
         """Answer a request; raises nothing but cancellation."""
         now = datetime.fromtimestamp(self._wall_clock(), UTC)
-        request = _Request(http=http, id=_request_id(http), now=now)
+        request = _Request(http=http, id=choose_request_id(http.headers.get(REQUEST_ID_HEADER)), now=now)
         with request_scope(request.id):
             response = await self._answer(request)
         response.headers.update(request.headers)
-        response.headers[REQUEST_ID] = request.id
+        response.headers[REQUEST_ID_HEADER] = request.id
         self._count(request, response.status)
         return response
 
@@ -236,41 +231,60 @@ class ApiApp:
         return reply_response(route, reply, if_none_match=call.if_none_match)
 
     async def _write(self, request: _Request, route: Route, call: Call, claim: Claim | None) -> web.Response:
-        if claim is not None and not route.eager:
-            await self.idempotency.recall(claim)
         self._decode(route, call)
-        try:
-            response = await self._in_transaction(route, call, claim)
-        except KeyTaken:
-            assert claim is not None
-            await self.idempotency.recall(claim)
-            raise
+        if claim is None:
+            response = await self._in_transaction(route, call, None)
+        else:
+            with self.idempotency.alone(claim):
+                response = await self._once(route, call, claim)
         if call.dry_run:
             response.headers["Dry-Run"] = "true"
         else:
             request.identifiers_created = call.identifiers_created
         return response
 
+    async def _once(self, route: Route, call: Call, claim: Claim) -> web.Response:
+        """Perform a write with an idempotency key, or raise Replayed."""
+        if not route.eager and (not route.shared or self.idempotency.is_recent(claim)):
+            await self.idempotency.recall(claim)
+        try:
+            return await self._in_transaction(route, call, claim)
+        except KeyTaken:
+            await self.idempotency.recall(claim)
+            raise
+        except ApiProblem:
+            if route.shared:  # refused since it is there already, maybe by this very request
+                await self.idempotency.recall(claim)
+            raise
+
     async def _in_transaction(self, route: Route, call: Call, claim: Claim | None) -> web.Response:
-        operations = self._services.operations
         async with AsyncExitStack() as stack:
-
-            async def start() -> Transaction:
-                opening = operations.transaction(call.origin, commit=not call.dry_run)
-                transaction = await stack.enter_async_context(opening)
-                if claim is not None:
-                    await self.idempotency.enter(transaction.connection, claim)
-                return transaction
-
-            call.start = start
+            call.start = self._opener(stack, call, claim)
+            if claim is not None:
+                call.keep = self._keeper(route, claim)
             if route.eager:
                 await call.begin()
-            response = reply_response(route, await route.handler(call))
-            if claim is not None and call.opened is not None:
-                await self.idempotency.keep(
-                    call.opened.connection, claim, response, secret=route.secret_reply
-                )
-        return response
+            reply = await route.handler(call)
+            if call.opened is not None:
+                await call.settle(call.opened, reply)
+        return reply_response(route, reply)
+
+    def _opener(self, stack: AsyncExitStack, call: Call, claim: Claim | None) -> Start:
+        async def start() -> Transaction:
+            opening = self._services.operations.transaction(call.origin, commit=not call.dry_run)
+            transaction = await stack.enter_async_context(opening)
+            if claim is not None:
+                await self.idempotency.enter(transaction.connection, claim)
+            return transaction
+
+        return start
+
+    def _keeper(self, route: Route, claim: Claim) -> Keep:
+        async def keep(transaction: Transaction, reply: Reply) -> None:
+            response = reply_response(route, reply)
+            await self.idempotency.keep(transaction.connection, claim, response, secret=route.secret_reply)
+
+        return keep
 
     def _decode(self, route: Route, call: Call) -> None:
         if route.body is not None:
@@ -286,11 +300,6 @@ class ApiApp:
                 failed=status >= 400,
                 identifiers_created=request.identifiers_created,
             )
-
-
-def _request_id(http: web.Request) -> str:
-    given = http.headers.get(REQUEST_ID)
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _origin(request: _Request) -> Origin:

@@ -14,7 +14,7 @@ from protocol.codes import OpCode, ResponseCode
 from protocol.errors import HandleError, StoreUnavailable
 from protocol.handle import Handle
 from protocol.jsonform import site_reply
-from protocol.runtime.logs import request_scope
+from protocol.runtime.logs import REQUEST_ID_HEADER, choose_request_id, request_scope
 from protocol.runtime.traffic import AnswerObserver
 from protocol.site import Site
 from protocol.transport.http import peer_host
@@ -55,8 +55,9 @@ class RestApi:
         if request.raw_path.startswith(API_PATH):
             response = await self.api.answer(request)
             return self._observed(request, response, response_code(response.status), started_s)
-        with request_scope():
-            response = await self._answer(request)
+        with request_scope(choose_request_id(request.headers.get(REQUEST_ID_HEADER))) as request_id:
+            response = await self._answer(request, request_id)
+        response.headers[REQUEST_ID_HEADER] = request_id
         if request.method in {"GET", "HEAD"}:
             response.headers.update(for_any_origin())
         return self._observed(request, response, response[CODE_KEY], started_s)
@@ -68,7 +69,7 @@ class RestApi:
         self.on_answer(_operation(request), code, "miss", elapsed_s, peer_host(request))
         return response
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request, request_id: str) -> web.Response:
         if request.method == "OPTIONS":
             response = preflight()
             response[CODE_KEY] = int(ResponseCode.SUCCESS)
@@ -77,7 +78,7 @@ class RestApi:
         try:
             target = parse_target(request.raw_path)
             pretty = target.flag("pretty")
-            return await self._route(request, target)
+            return await self._route(request, target, request_id)
         except Problem as problem:
             return problem.response(pretty=pretty)
         except StoreUnavailable:
@@ -91,24 +92,28 @@ class RestApi:
         except Exception as error:
             return _internal_error(request, error).response(pretty=pretty)
 
-    async def _route(self, request: web.Request, target: Target) -> web.Response:
+    async def _route(self, request: web.Request, target: Target, request_id: str) -> web.Response:
         path = target.path
         if path == SITE_PATH:
             return self._site(request, target)
         if path == HANDLES_PATH:
             return _collection(target)
         if path.startswith(HANDLES_PATH + b"/"):
-            return await self._handle(request, target, path[len(HANDLES_PATH) + 1 :])
+            return await self._handle(request, target, path[len(HANDLES_PATH) + 1 :], request_id)
         raise Problem(
             ResponseCode.PROTOCOL_ERROR,
             "There is nothing at this path; records are at /api/handles/<handle>.",
             status=404,
         )
 
-    async def _handle(self, request: web.Request, target: Target, name: bytes) -> web.Response:
+    async def _handle(
+        self, request: web.Request, target: Target, name: bytes, request_id: str
+    ) -> web.Response:
         if not name:
             raise Problem(ResponseCode.INVALID_HANDLE, "The handle is empty.")
-        handle_request = HandleRequest(http=request, target=target, handle=Handle.parse(name))
+        handle_request = HandleRequest(
+            http=request, target=target, handle=Handle.parse(name), request_id=request_id
+        )
         match request.method:
             case "GET" | "HEAD":
                 return await self.handles.get(handle_request)

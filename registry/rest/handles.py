@@ -20,6 +20,7 @@ from registry.outcomes import (
     Denied,
     Found,
     Identity,
+    Origin,
     Referred,
     Rejected,
     Replaced,
@@ -35,6 +36,7 @@ from registry.rest.authentication import (
 from registry.rest.problem import Problem, json_response, unauthenticated
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
 from registry.statistics import RegistryObserver
+from registry.work import target_text
 
 SCHEME: Final = "basic"
 
@@ -46,6 +48,12 @@ class HandleRequest:
     http: web.Request
     target: Target
     handle: Handle
+    request_id: str
+
+    def origin(self, by: Identity) -> Origin:
+        """Who does it, for the audit log."""
+        actor = f"{by.index}:{target_text(by.handle.octets)}"
+        return Origin(actor=actor, via="rest", request_id=self.request_id)
 
     @property
     def pretty(self) -> bool:
@@ -94,10 +102,16 @@ class HandlesApi:
         encoded = encode_values(values)
         overwrite = target.flag("overwrite", default=True)
         if is_about_single_values(target, values):
-            result = await self.operations.put_values(handle, encoded, by=by, overwrite=overwrite)
+            result = await self.operations.put_values(
+                handle, encoded, by=by, overwrite=overwrite, origin=request.origin(by)
+            )
             return self._written(request, OpCode.ADD_VALUE, result)
         (result,) = await self.operations.create(
-            [Creation(handle, encoded)], by=by, replace=overwrite, inherit_admin=True
+            [Creation(handle, encoded)],
+            by=by,
+            replace=overwrite,
+            inherit_admin=True,
+            origin=request.origin(by),
         )
         if isinstance(result, Unchanged) and not overwrite:  # that it exists is what was excluded
             result = Rejected(handle, ResponseCode.HANDLE_ALREADY_EXISTS, "")
@@ -108,9 +122,11 @@ class HandlesApi:
         by = await self._administrator(request)
         indexes = request.target.indexes()
         if indexes:
-            result = await self.operations.remove_values(request.handle, indexes, by=by)
+            result = await self.operations.remove_values(
+                request.handle, indexes, by=by, origin=request.origin(by)
+            )
             return self._written(request, OpCode.REMOVE_VALUE, result)
-        (result,) = await self.operations.delete([request.handle], by=by)
+        (result,) = await self.operations.delete([request.handle], by=by, origin=request.origin(by))
         return self._written(request, OpCode.DELETE_HANDLE, result)
 
     def _written(self, request: HandleRequest, operation: OpCode, result: Result) -> web.Response:
