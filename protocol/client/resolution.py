@@ -122,6 +122,8 @@ class Resolution:
         self._asked: dict[Fingerprint, ResolutionFailed | None] = {}
         """Every exchange so far, with the failure of those that failed."""
         self._doubted: ResolutionFailed | None = None
+        self._refreshed: tuple[Fingerprint, Answer] | None = None
+        """The referral by a remembered service upon which its delegation was asked for afresh."""
         self._referrals = 0
         self._exchanges = 0
         self._reply: Reply | None = None
@@ -256,6 +258,9 @@ class Resolution:
             return None
         fingerprint = _fingerprint(walk.asked, sites)
         if fingerprint in self._asked:
+            if self._refreshed is not None and self._refreshed[0] == fingerprint:
+                self._follow_referral(walk, self._refreshed[1])  # nothing is newer than what it said
+                return None
             self._give_up(self._asked[fingerprint] or failures.loop(walk))
             return None
         at_target = walk.is_at_target
@@ -339,6 +344,31 @@ class Resolution:
 
     def _refer(self, walk: Walk, answer: Answer) -> None:
         """Follow a referral. Source: PROTOCOL.md §4.3, §7.6, §10.47."""
+        if not self._refresh(walk, answer):
+            self._follow_referral(walk, answer)
+
+    def _refresh(self, walk: Walk, answer: Answer) -> bool:
+        """Whether a delegation is asked for afresh, since the service that it named refers to another one.
+
+        Once in a resolution: the prefix has moved, and with the new delegation remembered, only this one resolution
+        takes the longer way.
+        """
+        prefix = walk.relied_on
+        if self._refreshed is not None or prefix is None or prefix.key not in self._remembered:
+            return False
+        if answer.code != ResponseCode.SERVICE_REFERRAL or not (walk.home and walk.is_at_target):
+            return False
+        self._refreshed = _fingerprint(walk.asked, self._sites(walk)), answer
+        self._forget(walk, prefix)
+        return True
+
+    def _forget(self, walk: Walk, prefix: Prefix) -> None:
+        """Ask for a remembered delegation again."""
+        self._remembered.discard(prefix.key)
+        self._facts[prefix.key] = None
+        self._place(walk)
+
+    def _follow_referral(self, walk: Walk, answer: Answer) -> None:
         self._referrals += 1
         if self._referrals > self._limits.referrals_max:
             self._failure = failures.limit("referrals_max", self._limits.referrals_max, walk)
@@ -395,9 +425,7 @@ class Resolution:
         if not isinstance(failure, LameService | Unreachable):
             return False
         self._doubted = failure
-        self._remembered.discard(prefix.key)
-        self._facts[prefix.key] = None
-        self._place(walk)
+        self._forget(walk, prefix)
         return True
 
 

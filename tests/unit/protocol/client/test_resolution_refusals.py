@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from protocol.client.answers import Found, Reply
+from protocol.client.answers import Denied, Found, Reply
 from protocol.client.delegation import Delegation, read_delegation
 from protocol.client.resolution import Ask, Resolution
 from protocol.client.selection import Opening
@@ -207,3 +207,48 @@ def test_a_fresh_delegation_to_a_lame_node_is_not_looked_up_again() -> None:
     with pytest.raises(LameService):
         lame(world, resolution(PUMP), at=ENTERPRISE)
     assert len(world.asked) == 4
+
+
+MOVED_FROM = "20.0.0.66"
+
+
+def moved_prefix() -> tuple[ScriptedWorld, DelegationMemory]:
+    """A prefix that moved to ENTERPRISE, whose old service, which we remember, refers to the new one."""
+    world = national_hierarchy()
+    world.node(MOVED_FROM).always = referring(
+        ResponseCode.SERVICE_REFERRAL, value(1, "HS_SITE", site(ENTERPRISE))
+    )
+    old = Delegation(prefix=Prefix.parse("88.100.1"), sites=(site(MOVED_FROM),), ttl_s=3_600)
+    above = Delegation(prefix=Prefix.parse("88.100"), prefix_sites=(site(SECOND),), ttl_s=3_600)
+    return world, DelegationMemory([old, above])
+
+
+def test_a_referral_by_a_remembered_service_refreshes_its_delegation_once() -> None:
+    world, memory = moved_prefix()
+    learned: list[Delegation] = []
+
+    assert isinstance(world.drive(resolution(PUMP, memory), learned), Found)
+    assert world.asked == [(MOVED_FROM, PUMP), (SECOND, "0.NA/88.100.1"), (ENTERPRISE, PUMP)]
+    assert learned[-1].sites == (site(ENTERPRISE),)
+
+
+def test_a_referral_is_followed_when_the_fresh_delegation_is_the_old_one() -> None:
+    world, memory = moved_prefix()
+    delegate(world.node(SECOND), "88.100.1", home=MOVED_FROM)
+
+    assert isinstance(world.drive(resolution(PUMP, memory)), Found)
+    assert world.asked == [(MOVED_FROM, PUMP), (SECOND, "0.NA/88.100.1"), (ENTERPRISE, PUMP)]
+
+
+def test_a_suspended_prefix_denies_in_the_words_of_its_record() -> None:
+    world = national_hierarchy()
+    text = "suspended by the operator since 2026-11-20T00:00:00Z: unpaid"
+    document = f"<namespace><status>inactive</status><statusmsg>{text}</statusmsg></namespace>"
+    world.node(SECOND).hold("0.NA/88.100.1", value(3, "HS_NAMESPACE", document.encode()))
+    learned: list[Delegation] = []
+
+    reply = world.drive(resolution(PUMP), learned)
+
+    assert isinstance(reply, Denied)
+    assert (reply.code, reply.message) == (ResponseCode.VALUES_NOT_FOUND, text)
+    assert learned[-1].ttl_s <= 30
