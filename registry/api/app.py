@@ -37,16 +37,19 @@ from registry.api.route import Access, Route
 from registry.api.router import Router
 from registry.api.services import Services
 from registry.api.usage import NODE
+from registry.gathering import TooManyWaiting
 from registry.metrics import RegistryMetrics
 from registry.outcomes import Origin
 from registry.problem_types import (
     FORBIDDEN,
     INTERNAL,
+    OVERLOADED,
     STORE_UNAVAILABLE,
     TEST_KEY,
     TOO_MANY_REQUESTS,
     UNPROCESSABLE,
     ApiProblem,
+    ProblemType,
 )
 from registry.transaction import Transaction
 
@@ -122,6 +125,9 @@ class ApiApp:
         except StoreUnavailable as error:
             log.warning("store_unavailable", reason=str(error))
             return problem_response(_store_unavailable(request), request.id)
+        except TooManyWaiting as error:
+            self._metrics.limit_reached("registrations_waiting")
+            return problem_response(_retriable(OVERLOADED, f"{error}."), request.id)
         except (InvalidHandle, InvalidValue) as error:
             return problem_response(ApiProblem(UNPROCESSABLE, str(error)), request.id)
         except Exception as error:
@@ -328,4 +334,8 @@ def _store_unavailable(request: _Request) -> ApiProblem:
         detail += (
             " Whether the write was made is unknown; repeating it with the same Idempotency-Key is safe."
         )
-    return ApiProblem(STORE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return _retriable(STORE_UNAVAILABLE, detail)
+
+
+def _retriable(kind: ProblemType, detail: str) -> ApiProblem:
+    return ApiProblem(kind, detail, headers={"Retry-After": str(RETRY_AFTER_S)})

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -19,9 +19,7 @@ from registry.problem_types import (
     ApiProblem,
     FieldFault,
 )
-
-if TYPE_CHECKING:
-    from registry.transaction import Transaction
+from registry.transaction import Transaction
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -43,6 +41,10 @@ class Reply:
     location: str | None = None
     """Path of what was made, such as /api/v1/organisations/org_…"""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Start: TypeAlias = Callable[[], Awaitable[Transaction]]
+Keep: TypeAlias = Callable[[Transaction, Reply], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,9 +72,11 @@ class Call:
     if_none_match: str | None = None
     wants_html: bool = False
     """Whether the client prefers a page to JSON."""
-    start: "Callable[[], Awaitable[Transaction]] | None" = None
+    start: Start | None = None
     """Opens the transaction; the framework's."""
-    opened: "Transaction | None" = None
+    keep: Keep | None = None
+    """Keeps an answer under the idempotency key of the request; the framework's."""
+    opened: Transaction | None = None
     """The transaction once it is open; the framework's."""
     identifiers_created: int = 0
     """What count_identifiers was told, counted when all is committed."""
@@ -84,12 +88,12 @@ class Call:
         return self.caller
 
     @property
-    def tx(self) -> "Transaction":
+    def tx(self) -> Transaction:
         """The one transaction of a write: committed after the handler returned, rolled back when it raises."""
         assert self.opened is not None, "no write, or begin() was not called"
         return self.opened
 
-    async def begin(self) -> "Transaction":
+    async def begin(self) -> Transaction:
         """Open the transaction of a route that is not eager; the open one when it is open already.
 
         Raises ApiProblem when the request turns out to be one that is being worked on already.
@@ -98,6 +102,12 @@ class Call:
             assert self.start is not None, "a read has no transaction"
             self.opened = await self.start()
         return self.opened
+
+    async def settle(self, transaction: Transaction, reply: Reply) -> Reply:
+        """Keep the answer of a shared write in the transaction that holds what it wrote; gives the reply back."""
+        if self.keep is not None:
+            await self.keep(transaction, reply)
+        return reply
 
     def body_as(self, shape: type[Shape]) -> Shape:
         """The body, which the route declares to be of this type."""

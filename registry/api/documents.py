@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from registry.api.openapi import make_document
+from registry.api.pages import Pages
 from registry.api.route import Route
 from registry.api.services import Documents
 
@@ -12,4 +13,5 @@ from registry.api.services import Documents
 def make_documents(routes: Sequence[Route]) -> Documents:
     """Make the OpenAPI document and the reference page."""
     document = make_document(routes)
-    return Documents(openapi=msgspec.json.encode(document), reference=b"")
+    pages = Pages()
+    return Documents(openapi=msgspec.json.encode(document), reference=pages.reference(document), pages=pages)

@@ -1,13 +1,16 @@
 """Idempotency keys: a write that is repeated with the same key happens once and is answered alike (24 hours).
 
 The key's row is written in the transaction of the write itself. While that runs, an advisory lock on the key refuses a
-second one; the lock ends with the transaction, whatever becomes of it. A refused request keeps no row: it changed
-nothing, and may be sent again with the same key.
+second one; the lock ends with the transaction, whatever becomes of it. A write that shares its transaction with others
+takes no lock: the second one of two meets the row of the first, is undone, and gives the first one's answer. A refused
+request keeps no row: it changed nothing, and may be sent again with the same key.
 Source: draft-ietf-httpapi-idempotency-key-header.
 """
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +26,8 @@ from registry.work import Connection
 
 HEADER: Final = "Idempotency-Key"
 KEPT_HOURS: Final = 24
+RECENT_MAX: Final = 10_000
+"""Keys that a process remembers: a repetition of one of them is looked up before anything is tried."""
 PURGE_ROWS_MAX: Final = 10_000
 """Rows that one statement of the clean-up removes, so that it holds no lock for long."""
 
@@ -95,6 +100,27 @@ class Idempotency:
     def __init__(self, store: Store, sealer: Sealer) -> None:
         self._store = store
         self._sealer = sealer
+        self._running: set[tuple[str, str]] = set()
+        self._recent: dict[tuple[str, str], None] = {}
+
+    @contextmanager
+    def alone(self, claim: Claim) -> Iterator[None]:
+        """For the duration of the block, no request with this key runs in this process.
+
+        Raises ApiProblem while another one does.
+        """
+        name = (claim.caller, claim.key)
+        if name in self._running:
+            raise _in_progress()
+        self._running.add(name)
+        try:
+            yield
+        finally:
+            self._running.discard(name)
+
+    def is_recent(self, claim: Claim) -> bool:
+        """Whether this process has answered a request with this key not long ago."""
+        return (claim.caller, claim.key) in self._recent
 
     async def recall(self, claim: Claim) -> None:
         """Raises Replayed when the request was answered before, ApiProblem when its key was used for another one."""
@@ -133,6 +159,9 @@ class Idempotency:
             )
         except asyncpg.UniqueViolationError:
             raise KeyTaken from None
+        if len(self._recent) >= RECENT_MAX:
+            del self._recent[next(iter(self._recent))]
+        self._recent[claim.caller, claim.key] = None
 
     async def purge(self) -> None:
         """Remove the keys that are older than a day."""

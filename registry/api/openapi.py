@@ -23,6 +23,7 @@ from registry.problem_types import (
     KEY_REUSED,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    OVERLOADED,
     PRECONDITION_FAILED,
     PRECONDITION_REQUIRED,
     REQUEST_TIMEOUT,
@@ -95,6 +96,8 @@ def problems_of(route: Route) -> tuple[ProblemType, ...]:
         kinds += [REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, UNPROCESSABLE]
     if _takes_key(route):
         kinds += [TEST_KEY, IN_PROGRESS, KEY_REUSED]
+    if route.shared:
+        kinds.append(OVERLOADED)
     if route.if_match:
         kinds += [PRECONDITION_FAILED, PRECONDITION_REQUIRED]
     return tuple(dict.fromkeys([*kinds, *route.problems]))
@@ -216,11 +219,11 @@ def _header(name: str, text: str, pattern: str) -> Json:
 
 
 def _successes(route: Route, schemas: Mapping[type[msgspec.Struct], Any]) -> Json:
-    content: Json = {}
+    content: Json = {media: {} for media in (route.media, *route.other_media)}
     if route.reply is not None:
-        content = {route.media: {"schema": schemas[route.reply]}}
-    elif route.status != HTTPStatus.NO_CONTENT:
-        content = {media: {} for media in (route.media, *route.other_media)}
+        content[route.media] = {"schema": schemas[route.reply]}
+    elif route.status == HTTPStatus.NO_CONTENT:
+        content = {}
     statuses: Json = {}
     for status in (route.status, *route.also):
         response: Json = {

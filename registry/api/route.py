@@ -59,6 +59,9 @@ class Route:
     eager: bool = True
     """Of a write: whether the transaction is open before the handler starts. Where slow work comes first (a password,
     another node), False: the handler calls `await call.begin()` when it is ready to write."""
+    shared: bool = False
+    """Of a write that is not eager: whether its handler writes in a transaction that it shares with others (see
+    SharedCreations), which then keeps the answer by `await call.settle(transaction, reply)`."""
     audited_read: bool = False
     """Of a privileged read: whether the framework writes an audit entry before the answer leaves."""
     etag: bool = False
@@ -81,6 +84,7 @@ class Route:
         for shape in (self.body, self.query):
             strict = shape is None or shape.__struct_config__.forbid_unknown_fields
             assert strict, f"{self.name}: {shape} must derive from Body or Query"
+        assert not (self.shared and self.eager), f"{self.name}: a shared write is not eager"
         assert not self.audited_read or not self.is_write, f"{self.name}: a write audits itself"
 
     @property

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from registry.api.pages import Pages
 from registry.api.usage import Usage
 from registry.node import Node
 from registry.operations import Operations
@@ -19,6 +20,7 @@ class Documents:
     """The OpenAPI document as JSON."""
     reference: bytes
     """The reference page."""
+    pages: Pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

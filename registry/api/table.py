@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from registry.api.resources import meta
+from registry.api.resources import meta, usage
 from registry.api.route import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*meta.ROUTES,)
+ROUTES: Final[tuple[Route, ...]] = (*usage.ROUTES, *meta.ROUTES)

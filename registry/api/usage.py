@@ -52,6 +52,8 @@ class Standing:
     identifiers_today: int
     day: date
     read_s: float
+    known: bool = True
+    """Whether there is such an organisation."""
 
 
 class Usage:
@@ -121,7 +123,7 @@ class Usage:
         async with self._store.connection() as connection:
             record = await connection.fetchrow(_STANDING, organisation, day)
         if record is None:  # removed since it was authenticated
-            return Standing(NODE_REQUESTS_PER_MINUTE, 0, 0, day, now_s)
+            return Standing(NODE_REQUESTS_PER_MINUTE, 0, 0, day, now_s, known=False)
         return Standing(record[0], record[1], record[2], day, now_s)
 
     def _give_back(self, taken: dict[tuple[str, date], Counts]) -> None:

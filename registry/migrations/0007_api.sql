@@ -24,3 +24,5 @@ CREATE TABLE usage_days (
     identifiers_created bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (organisation, day)
 );
+
+CREATE INDEX usage_days_by_day ON usage_days (day DESC, organisation);

@@ -194,3 +194,13 @@ REQUEST_TIMEOUT: Final = ProblemType(
     retry=True,
     response_code=ResponseCode.PROTOCOL_ERROR,
 )
+OVERLOADED: Final = ProblemType(
+    slug="overloaded",
+    status=503,
+    title="Too much is waiting",
+    title_zh="系统繁忙",
+    cause="More writes wait for the database than can be done soon.",
+    remedy="Repeat the request after Retry-After seconds, with the same Idempotency-Key; send batches.",
+    retry=True,
+    response_code=ResponseCode.SERVER_TOO_BUSY,
+)

@@ -19,7 +19,7 @@ async def test_the_document_of_the_api_is_there_for_everybody(plant: RunningRegi
 
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["X-Request-Id"]
+    assert answer.headers["X-Request-ID"]
 
 
 async def test_an_identifier_with_a_plain_slash_is_shown_how_it_is_spelled(plant: RunningRegistry) -> None:

@@ -19,7 +19,20 @@ class ProblemTypeView(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """What the Handle protocol answers in the same case, where it has a word for it."""
 
 
+class ResponseCodeView(Shape, frozen=True, kw_only=True):
+    """One response code of the Handle protocol."""
+
+    code: int
+    name: str
+    status: int
+    """The HTTP status that goes with it."""
+    cause: str
+    remedy: str
+    retry: bool
+
+
 class ProblemTypes(Shape, frozen=True, kw_only=True):
-    """Every problem type."""
+    """Every problem type and every response code."""
 
     items: list[ProblemTypeView]
+    response_codes: list[ResponseCodeView]
