@@ -33,11 +33,9 @@ async def list_usage(call: Call) -> Reply:
     await call.services.usage.flush()
     days = await _days(call, query, organisation)
     page = days[: query.limit]
-        cursor_of(msgspec.json.encode((page[-1].day, page[-1].organisation or "")))
-        if len(days) > len(page)
-        else None
+    return Reply(
+        body=UsageDays(items=page, next=_cursor(page[-1]) if len(days) > len(page) else None, quota=quota)
     )
-    return Reply(body=UsageDays(items=page, next=_cursor(page[-1]) if len(days) > len(page) else None, quota=quota))
 
 
 async def _quota(call: Call, organisation: str) -> Quota:
