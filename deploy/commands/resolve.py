@@ -14,6 +14,7 @@ import click
 
 from deploy.commands.failure import ExitCode
 from deploy.commands.options import SETTINGS_FILE, echo_json, home_option, json_option
+from deploy.commands.text import printable
 from deploy.local.deployment import LOOPBACK, NODES, Deployment
 from deploy.local.processes import LocalError
 from protocol.client import (
@@ -242,11 +243,6 @@ def describe_failure(failure: ResolutionFailed) -> str:
         failure.remedy,
     ]
     return "\n  ".join(part for part in parts if part)
-
-
-def printable(text: str) -> str:
-    """The text without what would steer a terminal: names and data come from strangers."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
 
 
 def without_hops(content: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 from deploy import cli
 from deploy.commands.daemons import node
 from deploy.commands.failure import ExitCode, exit_code, explain
-from deploy.commands.resolve import describe_failure, parse_handle, parse_server, printable
+from deploy.commands.resolve import describe_failure, parse_handle, parse_server
+from deploy.commands.text import printable
 from deploy.local.processes import LocalError
 from protocol.errors import ResolutionFailed, SettingsError, StoreUnavailable
 from protocol.handle import Handle
