@@ -222,7 +222,7 @@ async def pin_url(
         async with asyncio.timeout(RESOLUTION_WAIT_S):
             found = await (resolve or resolve_host)(checked.host)
     except (OSError, TimeoutError, UnicodeError) as error:
-        raise RouteRefused(f"{checked.host} does not resolve: {error or 'no answer in time'}") from None
+        raise RouteRefused(f"{checked.host} does not resolve: {str(error) or 'no answer in time'}") from None
     addresses = []
     for text in dict.fromkeys(found):
         address = ip_address(text.partition("%")[0])

@@ -36,8 +36,9 @@ RESERVED_LABELS: Final = frozenset(
     }
 )
 """Labels that nobody is given: those of the Handle System's own names, and those that invite confusion."""
-NUMBERS_TRIED_MAX: Final = 4_096
-"""Numbers looked at for one free one. The counter goes on behind what it gave, so one look is the common case."""
+NUMBERS_TRIED_MAX: Final = 65_536
+"""Numbers looked at for one free one. The counter goes on behind what it gave, so one look is the common case; more are
+needed where many labels in a row were asked for by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ CREATE TABLE allocations (
     namespace    bytea,                            -- while suspended: the HS_NAMESPACE value that stood there before
     allocated    timestamptz NOT NULL,
     changed      timestamptz NOT NULL,
+    revoked      timestamptz,                      -- the last time that it was
     probed       timestamptz,                      -- when its node was last asked whether it serves the prefix
     probe_fault  text                              -- what was wrong then; null when all was well
 );
