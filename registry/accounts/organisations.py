@@ -40,6 +40,7 @@ _INSERT: Final = """
 _HISTORY: Final = """
     INSERT INTO organisation_history (organisation, version, act, reason, actor, at)
     VALUES ($1, $2, $3, $4, $5, $6)"""
+_END_SESSIONS: Final = "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE organisation = $1)"
 _PERSON_COLUMNS: Final = {
     Purpose.LEGAL_REPRESENTATIVE: "legal_representative",
     Purpose.CONTACT: "contact",
@@ -176,9 +177,10 @@ class Organisations:
             ) from None
 
     async def suspend(self, tx: Transaction, organisation: Organisation, reason: str) -> Organisation:
-        """Bar its users and keys, within a second."""
+        """Bar its users and keys, within a second, and end its sessions."""
         if organisation.suspended:
             raise ApiProblem(ORGANISATION_STATE, "The organisation is suspended already.")
+        await tx.connection.execute(_END_SESSIONS, organisation.id)
         return await self._apply(tx, organisation, Act.SUSPEND, {"suspended_reason": reason}, reason)
 
     async def resume(self, tx: Transaction, organisation: Organisation, reason: str) -> Organisation:
