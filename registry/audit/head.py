@@ -39,5 +39,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def format_time(ms: int) -> str:
-    """Unix milliseconds as people and checkpoints write them: 2026-11-20T21:52:00Z."""
-    return datetime.fromtimestamp(ms / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Unix milliseconds as people and checkpoints write them: 2026-11-20T21:52:00Z; outside the calendar the number."""
+    try:
+        return datetime.fromtimestamp(ms / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms}ms"
