@@ -5,7 +5,7 @@ key in it. This is the edge at which every error becomes a problem (RFC 9457).
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -90,7 +90,6 @@ class ApiApp:
         routes: Iterable[Route],
         credentials: Credentials,
         metrics: RegistryMetrics,
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         routes = tuple(routes)
         self.idempotency = Idempotency(services.store, services.sealer)
@@ -99,7 +98,7 @@ class ApiApp:
         self._credentials = credentials
         self._metrics = metrics
         self._limits = RateLimits()
-        self._wall_clock = wall_clock
+        self._wall_clock = services.operations.context.wall_clock
         self._decoders = {
             route.name: msgspec.json.Decoder(route.body) for route in routes if route.body is not None
         }

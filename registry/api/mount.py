@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from registry.accounts.roles import Caller
 from registry.api.app import ApiApp
 from registry.api.credentials import Credentials
 from registry.api.documents import make_documents
@@ -36,12 +35,14 @@ def make_api(node: Node, settings: RegistrySettings, metrics: RegistryMetrics) -
     """Make the API; nothing is running or written yet."""
     services = make_services(node, settings, make_documents(ROUTES))
     credentials = Credentials(
-        authenticate=_nobody, metrics=metrics, plain_http_credentials=settings.plain_http_credentials
+        authenticate=services.accounts.authenticate,
+        metrics=metrics,
+        plain_http_credentials=settings.plain_http_credentials,
     )
     app = ApiApp(services=services, routes=ROUTES, credentials=credentials, metrics=metrics)
-    tasks = [(services.usage.flush, FLUSH_S), (app.idempotency.purge, PURGE_S)]
+    tasks = [
+        (services.usage.flush, FLUSH_S),
+        (app.idempotency.purge, PURGE_S),
+        *services.accounts.tasks(),
+    ]
     return Api(app=app, services=services, tasks=tasks)
-
-
-async def _nobody(token: str) -> Caller | None:
-    return None

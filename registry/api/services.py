@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from registry.accounts.service import Accounts
 from registry.api.pages import Pages
 from registry.api.usage import Usage
 from registry.node import Node
@@ -31,6 +32,7 @@ class Services:
     store: Store
     sealer: Sealer = field(repr=False)
     settings: RegistrySettings
+    accounts: Accounts
     usage: Usage
     documents: Documents
 
@@ -45,6 +47,7 @@ def make_services(node: Node, settings: RegistrySettings, documents: Documents) 
         store=node.store,
         sealer=node.operations.context.sealer,
         settings=settings,
+        accounts=Accounts(node.operations),
         usage=Usage(node.store, time.monotonic),
         documents=documents,
     )
