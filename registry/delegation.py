@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,21 +17,19 @@ from protocol.errors import HandleError, SettingsError
 from protocol.handle import Handle, Prefix
 from protocol.jsonform import record_to_json, values_from_json
 from protocol.site import Site
-from protocol.value import HandleValue, ValueList, ValueReference
-from protocol.valuetypes import ValueReferences
-from registry.initialise import HS_ADMIN_INDEX, SITE_INDEX, admin_value, administrator_of, home_prefix
+from protocol.value import HandleValue, ValueList
+from registry.allocation.commands import delegate
+from registry.allocation.terms import QUARANTINE, TTL_S
+from registry.initialise import administrator_of, home_prefix
 from registry.operations import Operations
-from registry.outcomes import COMMAND, OPERATOR, Created, Creation, Found, Identity, Origin, Rejected
+from registry.outcomes import COMMAND, Identity, Origin
+from registry.problem_types import ApiProblem
 from registry.record import Refusal, stamp_octets, take_in
 from registry.transaction import Transaction
 
 FILE_KIND: Final = "handlegrid-authorisation"
 FILE_VERSION: Final = 1
 FILE_OCTETS_MAX: Final = 1_048_576  # a record of a full message in JSON stays below
-PREFIX_SITE_INDEX: Final = 2
-GROUP_INDEX: Final = 200
-"""Where the prefix's administrators are listed: clients such as pyhandle make `200:0.NA/<prefix>` the administrator of
-what they register, unless told otherwise."""
 
 
 class AllocationRefused(HandleError):
@@ -48,41 +47,36 @@ class Authorisation:
 
 
 async def allocate(
-    operations: Operations, prefix: Prefix, site: Site, *, administrator: Identity | None = None
+    operations: Operations,
+    prefix: Prefix,
+    site: Site,
+    *,
+    administrator: Identity | None = None,
+    ttl_s: int = TTL_S,
+    quarantine: timedelta = QUARANTINE,
 ) -> Authorisation:
     """Delegate a prefix below ours to the site of its node, or renew the delegation with a changed site.
 
-    Writes HS_SITE (who serves its handles), HS_SITE.PREFIX (who serves the prefixes below), HS_ADMIN and a group of
-    administrators (HS_VLIST); a record that exists keeps its other values.
+    The record then names the site in HS_SITE (who serves its handles) and HS_SITE.PREFIX (who serves the prefixes
+    below), HS_ADMIN and a group of administrators (HS_VLIST); a record that exists keeps its other values.
     administrator: who may do everything with the prefix; default 300:<prefix>/ADMIN.
+    ttl_s, quarantine: as the node's settings say.
     Returns what the child's node needs. Raises AllocationRefused, StoreUnavailable.
     """
-    is_new = False
-    data = site.encode()
-    places = [
-        HandleValue(index=SITE_INDEX, type="HS_SITE", data=data),
-        HandleValue(index=PREFIX_SITE_INDEX, type="HS_SITE.PREFIX", data=data),
-    ]
-    result = await operations.put_values(prefix.record, ValueList.of(places), by=OPERATOR)
-    if isinstance(result, Rejected) and result.code == ResponseCode.HANDLE_NOT_FOUND:
-        values = ValueList.of([*places, *_administration(administrator or administrator_of(prefix))])
-        (result,) = await operations.create([Creation(prefix.record, values)], by=OPERATOR)
-        is_new = isinstance(result, Created)
-    if isinstance(result, Rejected):
-        raise AllocationRefused(f"cannot allocate {prefix}: {result.message}")
-    record = await operations.resolve(prefix.record, refer=False)
-    if not isinstance(record, Found):
-        raise AllocationRefused(f"cannot allocate {prefix}: its record was deleted meanwhile")
-    return Authorisation(prefix=prefix, values=record.values, is_new=is_new)
-
-
-def _administration(administrator: Identity) -> list[HandleValue]:
-    member = ValueReference(administrator.handle.octets, administrator.index)
-    group = ValueReferences((member,)).encode()
-    return [
-        admin_value(administrator, index=HS_ADMIN_INDEX),
-        HandleValue(index=GROUP_INDEX, type="HS_VLIST", data=group),
-    ]
+    try:
+        async with operations.transaction(COMMAND) as transaction:
+            is_new = await delegate(
+                transaction,
+                prefix,
+                site,
+                administrator=administrator or administrator_of(prefix),
+                ttl_s=ttl_s,
+                quarantine=quarantine,
+            )
+            stored = (await transaction.writing.find([prefix.record.key]))[prefix.record.key]
+    except ApiProblem as problem:
+        raise AllocationRefused(f"cannot allocate {prefix}: {problem.detail}") from None
+    return Authorisation(prefix=prefix, values=stored.public, is_new=is_new)
 
 
 def check_addressee(authorisation: Authorisation, own: Site) -> None:

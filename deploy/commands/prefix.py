@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -100,7 +101,13 @@ async def _allocate(
 ) -> Authorisation:
     site = await ask_site(*parse_server(address)) if address else read_site(site_file)
     async with open_node(settings) as parent:
-        authorisation = await allocate(parent.operations, allocated, site)
+        authorisation = await allocate(
+            parent.operations,
+            allocated,
+            site,
+            ttl_s=settings.delegation_ttl_s,
+            quarantine=timedelta(days=settings.prefix_quarantine_days),
+        )
         if authorisation.is_new:
             await count_registrations(parent.store, settings, 1)
         return authorisation

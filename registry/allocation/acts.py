@@ -268,9 +268,11 @@ def status_text(status: Status, terms: Terms, now: datetime, reason: str) -> str
 
 def following(site: Site, previous: Site) -> Site:
     """A site as it follows another one: with a higher serial number, unless nothing else differs."""
+    if site.serial > previous.serial:
+        return site
     if replace(site, serial=previous.serial) == previous:
         return previous
-    return site if site.serial > previous.serial else replace(site, serial=next_serial(previous.serial))
+    return replace(site, serial=next_serial(previous.serial))
 
 
 def addresses(site: Site) -> str:

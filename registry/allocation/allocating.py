@@ -1,6 +1,7 @@
 """Allocating: from an approved application to a prefix that resolves, in one transaction."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from protocol.handle import Prefix
@@ -51,7 +52,7 @@ async def allocate(
         terms.check_route(wish.site, prefix)
     fresh = _fresh(tx, terms, application, prefix, reason)
     await _check_own(tx, fresh)
-    done = await claim(tx, terms, fresh)
+    done = await claim(tx, fresh, terms.quarantine)
     await _write_record(tx, terms, done)
     await note(tx, done, PrefixAct.ALLOCATE, {"application": application.id, "hosting": done.hosting.value})
     await tables.update_application(tx.connection, replace(application, state=state))
@@ -88,7 +89,7 @@ async def _check_own(tx: Transaction, fresh: AllocatedPrefix) -> None:
         raise ApiProblem(PREFIX_TAKEN, f"{fresh.prefix} is this node's own.")
 
 
-async def claim(tx: Transaction, terms: Terms, fresh: AllocatedPrefix) -> AllocatedPrefix:
+async def claim(tx: Transaction, fresh: AllocatedPrefix, quarantine: timedelta) -> AllocatedPrefix:
     """Store the allocation, unless somebody holds the prefix; of many who try at once, one succeeds.
 
     Raises ApiProblem (409): it is taken, rests after a revocation, or holds identifiers of somebody else.
@@ -98,7 +99,7 @@ async def claim(tx: Transaction, terms: Terms, fresh: AllocatedPrefix) -> Alloca
     before = await locked(tx, fresh.prefix)
     if before.state is not PrefixState.REVOKED:
         raise taken(fresh.prefix, before.prefix)
-    end = (before.revoked or before.changed) + terms.quarantine
+    end = (before.revoked or before.changed) + quarantine
     if tx.now < end:
         until = end.strftime("%Y-%m-%dT%H:%M:%SZ")
         raise ApiProblem(PREFIX_QUARANTINED, f"{fresh.prefix} was revoked and rests until {until}.")

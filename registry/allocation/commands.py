@@ -1,18 +1,18 @@
 """What the operator allocates by commands on the node's own host, without an application and an organisation."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from protocol.codes import ResponseCode
 from protocol.handle import Prefix
 from protocol.site import Site
 from registry.allocation import tables
-from registry.allocation.acts import edit_record, finish, following, note, stamp
+from registry.allocation.acts import edit_record, finish, note, stamp
 from registry.allocation.allocating import claim
 from registry.allocation.lifecycle import Hosting, PrefixAct, PrefixState
 from registry.allocation.model import AllocatedPrefix
 from registry.allocation.records import placing, record_values
-from registry.allocation.terms import Terms, check_holder
-from registry.initialise import administrator_of
+from registry.allocation.terms import QUARANTINE, TTL_S, check_holder
 from registry.outcomes import OPERATOR, Created, Creation, Identity, Rejected
 from registry.problem_types import ApiProblem
 from registry.problem_types.allocation import PREFIX_HOSTING, PREFIX_PARENT, PREFIX_STATE, PREFIX_TAKEN
@@ -20,16 +20,23 @@ from registry.transaction import Transaction
 
 
 async def delegate(
-    tx: Transaction, terms: Terms, prefix: Prefix, site: Site, administrator: Identity | None = None
+    tx: Transaction,
+    prefix: Prefix,
+    site: Site,
+    *,
+    administrator: Identity,
+    ttl_s: int = TTL_S,
+    quarantine: timedelta = QUARANTINE,
 ) -> bool:
     """Delegate a prefix below ours to its node, or renew the delegation with a changed site; whether its record is new.
 
     The operator answers for it himself: neither rules of names nor of addresses are applied.
-    administrator: who may do everything with the prefix; default 300:<prefix>/ADMIN. Raises ApiProblem.
+    administrator: who may do everything with the prefix. ttl_s: of the values that say who serves it.
+    quarantine: how long a revoked prefix is given to nobody. Raises ApiProblem.
     """
     before = await tables.allocation(tx.connection, prefix.key, lock=True)
     if before is not None and before.state is not PrefixState.REVOKED:
-        await _renew(tx, terms, before, site)
+        await _renew(tx, before, site, ttl_s)
         return False
     fresh = AllocatedPrefix(
         prefix=prefix,
@@ -43,32 +50,31 @@ async def delegate(
         allocated=tx.now,
         changed=tx.now,
     )
-    done = await claim(tx, terms, fresh)
-    is_new = await _write(tx, terms, done, administrator or administrator_of(prefix))
+    done = await claim(tx, fresh, quarantine)
+    is_new = await _write(tx, done, administrator, ttl_s)
     await note(tx, done, PrefixAct.ALLOCATE, {"hosting": done.hosting.value})
     return is_new
 
 
-async def _renew(tx: Transaction, terms: Terms, allocated: AllocatedPrefix, site: Site) -> None:
+async def _renew(tx: Transaction, allocated: AllocatedPrefix, site: Site, ttl_s: int) -> None:
     if allocated.state is not PrefixState.ACTIVE:
         raise ApiProblem(PREFIX_STATE, f"{allocated.prefix} is {allocated.state}.")
     if allocated.hosting is not Hosting.DELEGATED:
         raise ApiProblem(PREFIX_HOSTING, f"{allocated.prefix} is hosted by this node; move it instead.")
-    site = following(site, allocated.site)
     if site == allocated.site:
         return
-    await edit_record(tx, allocated, placing(site, terms.ttl_s, stamp(tx), alone=False))
+    await edit_record(tx, allocated, placing(site, ttl_s, stamp(tx), alone=False))
     await finish(tx, replace(allocated, site=site), PrefixAct.CHANGE_ROUTE, "")
 
 
-async def _write(tx: Transaction, terms: Terms, allocated: AllocatedPrefix, administrator: Identity) -> bool:
+async def _write(tx: Transaction, allocated: AllocatedPrefix, administrator: Identity, ttl_s: int) -> bool:
     """Put the places into the record where one exists already, else make it; whether it is new."""
     record = allocated.prefix.record
     (result,) = await tx.edit(
-        [record], placing(allocated.site, terms.ttl_s, stamp(tx), alone=False), by=OPERATOR
+        [record], placing(allocated.site, ttl_s, stamp(tx), alone=False), by=OPERATOR
     )
     if isinstance(result, Rejected) and result.code is ResponseCode.HANDLE_NOT_FOUND:
-        values = record_values(allocated.site, administrator, terms.ttl_s)
+        values = record_values(allocated.site, administrator, ttl_s)
         (result,) = await tx.create([Creation(record, values)], by=OPERATOR)
     if isinstance(result, Rejected):
         raise ApiProblem(PREFIX_PARENT, f"{result.message}.")

@@ -31,6 +31,9 @@ from registry.work import Connection
 NO_PREFIX: Final = "There is no such prefix."
 NO_APPLICATION: Final = "There is no such application."
 NO_ORGANISATION: Final = "There is no such organisation."
+TTL_S: Final = 3_600
+QUARANTINE: Final = timedelta(days=365)
+"""What settings say unless the operator says otherwise."""
 BUSY_SECONDS: Final = "30"
 """When to look again at a prefix that is worked on, for Retry-After."""
 _LOCK_PARENT: Final = "SELECT FROM prefixes WHERE prefix = $1 FOR SHARE"
@@ -47,9 +50,9 @@ class Terms:
     """Our own site: who serves hosted prefixes."""
     names: NameRules
     openings: tuple[Opening, ...] = ()
-    quarantine: timedelta = timedelta(days=365)
+    quarantine: timedelta = QUARANTINE
     """How long a revoked prefix is given to nobody."""
-    ttl_s: int = 3_600
+    ttl_s: int = TTL_S
     """TTL of the values that say who serves a prefix."""
 
     @classmethod
