@@ -121,7 +121,7 @@ class Creations:
         work: Work,
         items: Sequence[Creation],
         *,
-        by: Sequence[Actor],
+        by: Actor,
         replace: bool,
         inherit_admin: bool,
         state: State = State.STORED,
@@ -129,7 +129,7 @@ class Creations:
     ) -> list[Result]:
         """Create or replace records; see Operations.create.
 
-        by: who, for each item. origins: the same for the audit log; empty where the work's own holds for all.
+        origins: who asked for each item, for the audit log; empty where the work's own holds for all.
         """
         if len(items) > BATCH_ITEMS_MAX:
             raise ValueError(f"{len(items)} items in a batch; at most {BATCH_ITEMS_MAX}")
@@ -151,30 +151,29 @@ class Creations:
         items: Sequence[Creation],
         keys: Sequence[bytes],
         positions: Iterable[int],
-        by: Sequence[Actor],
+        by: Actor,
         batch: Batch,
         *,
         inherit_admin: bool,
     ) -> list[Draft]:
         timestamp = stamp_octets(batch.now_ms / 1_000)
-        gates: dict[tuple[bytes, Actor], Gate] = {}
+        gates: dict[bytes, Gate] = {}
         drafts = []
         for position in positions:
             item = items[position]
             handle = item.handle
             key = keys[position]
             name = handle.octets if b"/" in handle.octets else handle.resolved.octets
-            actor = by[position]
-            gate_key = (key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")], actor)
+            gate_key = key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")]
             gate = gates.get(gate_key)
             if gate is None:
-                gate = gates[gate_key] = await self._gate(handle, actor, batch.work)
+                gate = gates[gate_key] = await self._gate(handle, by, batch.work)
             try:
                 values = _take_in(item, gate, timestamp, inherit_admin=inherit_admin)
             except Refusal as refusal:
                 batch.results[position] = Rejected(handle, refusal.code, refusal.message)
                 continue
-            drafts.append(Draft(position, handle, key, name, actor, gate, values))
+            drafts.append(Draft(position, handle, key, name, by, gate, values))
         return drafts
 
     async def _gate(self, handle: Handle, by: Actor, work: Work) -> Gate:

@@ -10,7 +10,7 @@ from protocol.handle import Handle
 from protocol.value import ValueList
 from registry.changes import Changes, Edit, deletion, put_values, removal
 from registry.creation import Creations
-from registry.outcomes import Actor, Creation, Rejected, Result
+from registry.outcomes import Actor, Creation, Origin, Rejected, Result
 from registry.record import Refusal, stamp_octets, take_in
 from registry.work import Work
 from registry.writing import State
@@ -31,10 +31,14 @@ class Transaction(Work):
         replace: bool = False,
         inherit_admin: bool = False,
         state: State = State.STORED,
+        origins: Sequence[Origin] = (),
     ) -> list[Result]:
-        """Create records; see Operations.create. state: STORED or DRAFT."""
+        """Create records; see Operations.create.
+
+        state: STORED or DRAFT. origins: who asked for each item, where not the transaction's own origin holds for all.
+        """
         return await Creations(self.context).create(
-            self, batch, by=[by] * len(batch), replace=replace, inherit_admin=inherit_admin, state=state
+            self, batch, by=by, replace=replace, inherit_admin=inherit_admin, state=state, origins=origins
         )
 
     async def put_values(

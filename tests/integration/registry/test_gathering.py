@@ -1,21 +1,36 @@
-"""Registrations that share a transaction: each gets its own answer, and none pays for another."""
+"""Writes that share a transaction: each gets its own answer, and none pays for another."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
 
 from protocol.errors import StoreUnavailable
-from registry.gathering import GROUP_MAX, SharedCreations
+from registry.gathering import GROUP_MAX, Gathering, Waiting
 from registry.outcomes import COMMAND, OPERATOR, Created, Creation, Origin, Rejected, Result
 from registry.transaction import Transaction
 from registry.writing import Writing
-from tests.integration.registry.bench import ADMINISTRATOR, STRANGER, Bench, admin, creation, url
+from tests.integration.registry.bench import Bench, creation, url
 
 
-async def tell(_: Transaction, result: Result) -> Result:
+class Refused(Exception):
+    """A registration that is refused."""
+
+
+async def create(transaction: Transaction, group: Sequence[Waiting[Creation]]) -> list[Result | Refused]:
+    results = await transaction.create(
+        [waiting.asked for waiting in group], by=OPERATOR, origins=[waiting.origin for waiting in group]
+    )
+    return [Refused(result.message) if isinstance(result, Rejected) else result for result in results]
+
+
+def gathering(bench: Bench) -> Gathering[Creation, Result | Refused]:
+    return Gathering(bench.operations, create)
+
+
+async def tell(_: Transaction, result: Result | Refused) -> Result | Refused:
     return result
 
 
@@ -30,11 +45,11 @@ async def entries(bench: Bench) -> list[tuple[str, str, int]]:
 
 
 async def test_many_at_once_share_transactions_and_each_is_entered_for_itself(bench: Bench) -> None:
-    shared = SharedCreations(bench.operations)
+    shared = gathering(bench)
 
-    async def register(number: int, item: Creation) -> Result:
+    async def register(number: int, item: Creation) -> Result | Refused:
         origin = Origin(actor="operator", request_id=f"request-{number}")
-        return await shared.create(item, by=OPERATOR, origin=origin, settle=tell)
+        return await shared.do(item, origin=origin, settle=tell)
 
     results = await asyncio.gather(*(register(*given) for given in enumerate(numbered(200))))
 
@@ -47,49 +62,28 @@ async def test_many_at_once_share_transactions_and_each_is_entered_for_itself(be
     )
 
 
-async def test_everybody_acts_with_the_own_rights_and_in_the_own_name(bench: Bench) -> None:
-    shared = SharedCreations(bench.operations)
-    one, two = Origin(actor="key_one", via="api"), Origin(actor="key_two", via="api")
-
-    allowed, refused = await asyncio.gather(
-        shared.create(creation("88.100/a", url("x")), by=ADMINISTRATOR, origin=one, settle=tell),
-        shared.create(creation("88.100/b", url("x")), by=STRANGER, origin=two, settle=tell),
-    )
-
-    assert isinstance(allowed, Created)
-    assert isinstance(refused, Rejected)
-    assert await entries(bench) == [("key_one", "88.100/a", 1)]
-
-
 async def test_the_same_handle_twice_at_once_is_created_once(bench: Bench) -> None:
-    shared = SharedCreations(bench.operations)
+    shared = gathering(bench)
     items = [creation("88.100/a", url(f"https://{number}.example")) for number in range(20)]
 
     results = await asyncio.gather(
-        *(shared.create(item, by=OPERATOR, origin=COMMAND, settle=tell) for item in items)
+        *(shared.do(item, origin=COMMAND, settle=tell) for item in items), return_exceptions=True
     )
 
     assert sum(isinstance(result, Created) for result in results) == 1
-    assert sum(isinstance(result, Rejected) for result in results) == 19
-
-
-async def test_a_record_without_administrators_gets_those_of_its_prefix(bench: Bench) -> None:
-    shared = SharedCreations(bench.operations)
-    await shared.create(creation("88.100/a", url("x")), by=OPERATOR, origin=COMMAND, settle=tell)
-    assert [value.type for value in await bench.values("88.100/a")] == ["URL", "HS_ADMIN"]
-    assert (await bench.values("88.100/a"))[1].data == admin().data
+    assert sum(isinstance(result, Refused) for result in results) == 19
 
 
 async def test_what_one_cannot_settle_undoes_it_alone(bench: Bench) -> None:
-    shared = SharedCreations(bench.operations)
+    shared = gathering(bench)
 
-    async def spoil(transaction: Transaction, _: Result) -> Result:
+    async def spoil(transaction: Transaction, _: Result | Refused) -> Result | Refused:
         await transaction.connection.execute("SELECT 1 / 0")
         raise AssertionError("not reached")
 
-    async def register(number: int) -> Result:
+    async def register(number: int) -> Result | Refused:
         settle = spoil if number == 3 else tell
-        return await shared.create(numbered(8)[number], by=OPERATOR, origin=COMMAND, settle=settle)
+        return await shared.do(numbered(8)[number], origin=COMMAND, settle=settle)
 
     results = await asyncio.gather(*map(register, range(8)), return_exceptions=True)
 
@@ -99,14 +93,14 @@ async def test_what_one_cannot_settle_undoes_it_alone(bench: Bench) -> None:
 
 
 async def test_whoever_is_stopped_beforehand_writes_nothing(bench: Bench) -> None:
-    shared = SharedCreations(bench.operations)
+    shared = gathering(bench)
 
     async def stop(_: Transaction) -> None:
         raise LookupError("seen before")
 
     results = await asyncio.gather(
-        shared.create(numbered(2)[0], by=OPERATOR, origin=COMMAND, settle=tell, prepare=stop),
-        shared.create(numbered(2)[1], by=OPERATOR, origin=COMMAND, settle=tell),
+        shared.do(numbered(2)[0], origin=COMMAND, settle=tell, prepare=stop),
+        shared.do(numbered(2)[1], origin=COMMAND, settle=tell),
         return_exceptions=True,
     )
 
@@ -116,7 +110,7 @@ async def test_whoever_is_stopped_beforehand_writes_nothing(bench: Bench) -> Non
 
 
 async def test_an_outage_is_told_to_everybody(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = SharedCreations(bench.operations)
+    shared = gathering(bench)
 
     @asynccontextmanager
     async def gone(*, commit: bool = True) -> AsyncIterator[Writing]:
@@ -125,18 +119,15 @@ async def test_an_outage_is_told_to_everybody(bench: Bench, monkeypatch: pytest.
 
     monkeypatch.setattr(bench.store, "writing", gone)
     results = await asyncio.gather(
-        *(shared.create(item, by=OPERATOR, origin=COMMAND, settle=tell) for item in numbered(5)),
+        *(shared.do(item, origin=COMMAND, settle=tell) for item in numbered(5)),
         return_exceptions=True,
     )
     assert all(isinstance(result, StoreUnavailable) for result in results)
 
 
 async def test_a_client_that_gives_up_takes_nobody_with_it(bench: Bench) -> None:
-    shared = SharedCreations(bench.operations)
-    tasks = [
-        asyncio.create_task(shared.create(item, by=OPERATOR, origin=COMMAND, settle=tell))
-        for item in numbered(6)
-    ]
+    shared = gathering(bench)
+    tasks = [asyncio.create_task(shared.do(item, origin=COMMAND, settle=tell)) for item in numbered(6)]
     await asyncio.sleep(0)
     tasks[0].cancel()
 
