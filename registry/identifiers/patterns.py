@@ -82,6 +82,11 @@ class Series:
         return next((part.digits for part in self.parts if isinstance(part, Sequence)), 0)
 
     @property
+    def is_random(self) -> bool:
+        """Whether chance has a part in its suffixes."""
+        return any(isinstance(part, Random) for part in self.parts)
+
+    @property
     def extent(self) -> tuple[str, str] | None:
         """What stands before and behind the number, when that is all that changes; else None."""
         places = [place for place, part in enumerate(self.parts) if not isinstance(part, str)]
