@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from registry.accounts.service import Accounts
 from registry.api.pages import Pages
 from registry.api.usage import Usage
+from registry.audit.log import AuditLog
 from registry.node import Node
 from registry.operations import Operations
 from registry.seal import Sealer
@@ -33,6 +34,7 @@ class Services:
     sealer: Sealer = field(repr=False)
     settings: RegistrySettings
     accounts: Accounts
+    audit: AuditLog
     usage: Usage
     documents: Documents
 
@@ -48,6 +50,7 @@ def make_services(node: Node, settings: RegistrySettings, documents: Documents) 
         sealer=node.operations.context.sealer,
         settings=settings,
         accounts=Accounts(node.operations),
+        audit=AuditLog(node.store),
         usage=Usage(node.store, time.monotonic),
         documents=documents,
     )

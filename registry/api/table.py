@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from registry.api.resources import meta, usage
+from registry.api.resources import audit, meta, usage
 from registry.api.route import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*usage.ROUTES, *meta.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (*audit.ROUTES, *usage.ROUTES, *meta.ROUTES)

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import asyncpg
 import msgspec
 import structlog
+from asyncpg.pool import PoolConnectionProxy
 
 from registry.audit.entry import ENTRY_COLUMNS, Entry, LogDigest, link
 from registry.audit.head import HEAD_FACT, Head
@@ -70,6 +71,7 @@ _ADOPTION: Final = f"""
     VALUES ($1, $2, 'system', 'system', '{ADOPTION}', 'transaction_log', $3, $4)"""  # noqa: S608 - words of our own
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+AnyConnection: TypeAlias = "Connection | PoolConnectionProxy[asyncpg.Record]"
 
 log = structlog.get_logger(__name__)
 
@@ -112,9 +114,7 @@ class Numbering:
 
     async def waiting(self, entries_max: int) -> tuple[int, int | None]:
         """How many entries have no number yet, counted up to entries_max, and the time of the oldest in ms."""
-        record = await self._connection.fetchrow(_WAITING, self.position, entries_max)
-        assert record is not None
-        return record[0], record[1]
+        return await count_waiting(self._connection, self.position, entries_max)
 
     async def read_position(self) -> None:
         """Take note of how far somebody else has numbered."""
@@ -203,7 +203,14 @@ class Numbering:
             )
 
 
-async def read_fact(connection: Connection) -> Head | None:
+async def count_waiting(connection: AnyConnection, position: int, entries_max: int) -> tuple[int, int | None]:
+    """How many entries from a transaction on have no number, counted up to entries_max, and the oldest's time in ms."""
+    record = await connection.fetchrow(_WAITING, position, entries_max)
+    assert record is not None
+    return record[0], record[1]
+
+
+async def read_fact(connection: AnyConnection) -> Head | None:
     """The head as it is stored; None when there is none, or something else in its place."""
     octets = await connection.fetchval("SELECT value FROM node WHERE name = $1", HEAD_FACT)
     try:
