@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local import control, ports, sample
+from deploy.local.accounts import ensure_enterprise, ensure_operator_key
 from deploy.local.control import POSTGRES, ProcessStatus, Status
 from deploy.local.deployment import (
     DAEMONS,
@@ -131,6 +132,15 @@ class Bringup:
                     await self._write_bundle(node)
                 else:
                     await self._delegate(plan, nodes[plan.parent], node)
+                await self._make_keys(plan.name, node)
+
+    async def _make_keys(self, name: str, node: Node) -> None:
+        """API keys: of the node's operator, and of the enterprise on the node that serves it."""
+        made = [await ensure_operator_key(self.deployment, name, node)]
+        if name == sample.PREFIX:
+            made.append(await ensure_enterprise(self.deployment, node))
+        if any(made):
+            self._tell(f"{name}: API keys are in {self.deployment.node_directory(name)}")
 
     async def _write_bundle(self, root: Node) -> None:
         """Tell everybody where the root is."""

@@ -3,7 +3,7 @@
 <home>/
   deployment.json            ports and progress; everything else can be made again from it
   bootstrap_handles          the root bundle (PROTOCOL §7.1), for the recursive node and for other tools
-  nodes/<name>/registry.toml one directory a node, with its keys and its administrator's secret
+  nodes/<name>/registry.toml one directory a node, with its keys, its administrator's secret and its operator's API key
   recursive/resolver.toml
   sample/*.csv               the sample catalogue
   postgres/                  the embedded database
@@ -26,6 +26,8 @@ RECURSIVE: Final = "recursive"
 RESOLVER_DATABASE: Final = "recursive"
 DEFAULT_HOME_OF_ROOT: Final = Path("/var/lib/handlegrid")
 LOOPBACK: Final = "127.0.0.0/8"
+OPERATOR_KEY: Final = "operator"
+ENTERPRISE_KEY: Final = "enterprise"
 OVERRIDES: Final = ("HANDLEGRID_REGISTRY_", "HANDLEGRID_RESOLVER_")
 """Environment variables that override a setting of one daemon; here each would override it for all."""
 
@@ -146,6 +148,10 @@ class Deployment:
     def secret_file(self, node: str) -> Path:
         """The secret of a node's administrator, for its owner alone."""
         return self.node_directory(node) / "admin.secret"
+
+    def key_file(self, node: str, whose: str = OPERATOR_KEY) -> Path:
+        """The API key of a node's operator, or of the enterprise that holds its prefix; for its owner alone."""
+        return self.node_directory(node) / f"{whose}.key"
 
     @property
     def bundle_file(self) -> Path:
