@@ -156,6 +156,10 @@ class Organisations:
         changes = {"review": review.value, "submitted_by": tx.origin.actor, "reason": ""}
         return await self._apply(tx, organisation, Act.SUBMIT, changes)
 
+    def check_review(self, organisation: Organisation, *, approve: bool) -> None:
+        """Raises ApiProblem (409) unless there is something to decide."""
+        _step(organisation, Act.APPROVE if approve else Act.REJECT)
+
     async def review(
         self, tx: Transaction, organisation: Organisation, *, approve: bool, reason: str
     ) -> Organisation:

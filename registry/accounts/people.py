@@ -88,6 +88,14 @@ class People:
         ]
         await connection.execute(_PUT, person, purpose.value, None, list(fields), sealed)
 
+    async def replace(
+        self, connection: Connection, person: str, fields: Mapping[str, str], *, purpose: Purpose, keep: str
+    ) -> None:
+        """Write all fields of a person anew but one, which is kept."""
+        query = "DELETE FROM personal_fields WHERE person = $1 AND field <> $2"
+        await connection.execute(query, person, keep)
+        await self.put(connection, person, fields, purpose=purpose)
+
     async def find(self, connection: Connection, person: str) -> PersonRow | None:
         """The person without his data, or None for an unknown id."""
         record = await connection.fetchrow(
@@ -115,11 +123,11 @@ class People:
             tx.now + RETENTION,
         )
 
-    async def erase(self, tx: Transaction, person: str) -> None:
+    async def erase(self, tx: Transaction, person: str, *, organisation: str | None) -> None:
         """Forget everything of a person but his id."""
         await tx.connection.execute("DELETE FROM personal_fields WHERE person = $1", person)
         await tx.connection.execute(_MARK_ERASED, [person], tx.now)
-        tx.audit("person.erase", person)
+        tx.audit("person.erase", person, organisation=organisation)
 
     async def purge(self, tx: Transaction) -> int:
         """Delete the fields whose retention is over, PURGE_ROWS_MAX at most; gives how many."""

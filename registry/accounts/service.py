@@ -14,6 +14,7 @@ from registry.accounts.organisation import Filing, FilingState, Organisation
 from registry.accounts.organisations import Organisations
 from registry.accounts.passwords import Passwords
 from registry.accounts.people import PURGE_ROWS_MAX, People, PersonalField
+from registry.accounts.person import Purpose
 from registry.accounts.references import References, find_references
 from registry.accounts.roles import ROLE_RIGHTS, Caller, Right, Role
 from registry.accounts.sessions import Sessions
@@ -21,7 +22,7 @@ from registry.accounts.user import User
 from registry.accounts.users import Users
 from registry.operations import Operations
 from registry.outcomes import SYSTEM, Identity
-from registry.problem_types import NOT_FOUND, ApiProblem
+from registry.problem_types import CONFLICT, NOT_FOUND, ApiProblem
 from registry.store import Connection
 from registry.transaction import Transaction
 
@@ -96,6 +97,13 @@ class Accounts:
         if found is None or found.organisation != organisation or not caller.sees(organisation):
             raise ApiProblem(NOT_FOUND, "There is no such person.")
         return await self.people.read(connection, person)
+
+    async def erase_person(self, tx: Transaction, caller: Caller, person: str, *, organisation: str) -> None:
+        """Forget a legal representative or contact. Raises ApiProblem: 404, and 409 for who is a user."""
+        for known in await self.personal(tx.connection, caller, person, organisation=organisation):
+            if known.purpose == Purpose.SIGN_IN.value:
+                raise ApiProblem(CONFLICT, "This person is a user.", remedy="Remove the user instead.")
+        await self.people.erase(tx, person, organisation=organisation)
 
     async def references(
         self, organisation: str, *, subject: str | None, after: bytes | None, limit: int

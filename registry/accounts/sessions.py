@@ -8,7 +8,7 @@ from typing import Any, Final
 from registry.accounts.passwords import FAILURES_FREE, Passwords, lock_s
 from registry.accounts.tokens import Token, TokenKind, new_token
 from registry.accounts.user import SignIn
-from registry.accounts.users import Users, end_sessions
+from registry.accounts.users import Users
 from registry.ids import new_id
 from registry.operations import Operations
 from registry.outcomes import Origin
@@ -24,6 +24,7 @@ IDLE: Final = timedelta(hours=1)
 SESSIONS_MAX: Final = 20
 """Of one user; the next one ends the oldest."""
 ANONYMOUS: Final = "anonymous"
+CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="handlegrid"'}
 REFUSAL: Final = "Organisation, login or password is wrong, or the user is locked or suspended."
 
 _CLAIM: Final = """
@@ -103,7 +104,7 @@ class Sessions:
         tx = await begin()
         forgiven = await tx.connection.execute(_FORGIVE, claim.user, tx.now, claim.password, fresh)
         if forgiven != "UPDATE 1":  # suspended, or given another password, since we looked
-            raise ApiProblem(SIGN_IN_REFUSED, REFUSAL)
+            raise ApiProblem(SIGN_IN_REFUSED, REFUSAL, headers=CHALLENGE)
         return await self._open(tx, claim)
 
     async def check_password(self, user: str, password: str) -> None:
@@ -123,11 +124,6 @@ class Sessions:
         if await tx.connection.execute(query, session, user) != "DELETE 1":
             raise ApiProblem(NOT_FOUND, "There is no such session.")
         tx.audit("session.end", session)
-
-    async def end_others(self, tx: Transaction, user: str, session: str | None) -> None:
-        """End every session of a user but this one."""
-        await end_sessions(tx.connection, user, keep=session)
-        tx.audit("session.end_others", user)
 
     async def _claim(self, query: str, who: bytes | str) -> _Claim | None:
         """Count an attempt before it is tried, so that many at once are no more than many in a row."""
@@ -149,7 +145,7 @@ class Sessions:
             return claim
         elif claim.failures >= FAILURES_FREE:
             await self._note_lock(claim)
-        raise ApiProblem(SIGN_IN_REFUSED, REFUSAL)
+        raise ApiProblem(SIGN_IN_REFUSED, REFUSAL, headers=CHALLENGE)
 
     async def _note_lock(self, claim: _Claim) -> None:
         async with self._operations.transaction(_anonymous()) as tx:

@@ -105,6 +105,22 @@ class Users:
         """Who a user is, in the clear; the caller audits that it was read."""
         return await self._people.read(connection, user.person)
 
+    async def login_of(self, connection: Connection, user: User) -> str:
+        """The login of a user, to compare a password with; empty once he is removed."""
+        known = await self._people.read(connection, user.person)
+        return next((field.value for field in known if field.field == LOGIN_FIELD), "")
+
+    async def set_person(self, tx: Transaction, caller: Caller, user: User, person: Person) -> User:
+        """Write anew who a user is; the login stays. Raises ApiProblem (403, 409, 422)."""
+        if user.id != tx.origin.actor:
+            check_grant(caller, user.role, user.organisation)
+        _check_state(user, UserState.ACTIVE, UserState.SUSPENDED)
+        _check_person(person)
+        await self._people.replace(
+            tx.connection, user.person, person.fields(), purpose=Purpose.SIGN_IN, keep=LOGIN_FIELD
+        )
+        return await self._change(tx, user, "user.person", {"person": user.person}, {})
+
     async def set_role(self, tx: Transaction, caller: Caller, user: User, role: Role) -> User:
         """Give another role; it counts within a second."""
         await _check_other(tx, user)
@@ -139,7 +155,7 @@ class Users:
         check_grant(caller, user.role, user.organisation)
         _check_state(user, UserState.ACTIVE, UserState.SUSPENDED)
         await end_sessions(tx.connection, user.id)
-        await self._people.erase(tx, user.person)
+        await self._people.erase(tx, user.person, organisation=user.organisation)
         changes = {"state": UserState.REMOVED.value, "login_digest": None, "password": ""}
         return await self._change(tx, user, "user.remove", changes, {})
 
@@ -219,9 +235,9 @@ async def _check_room(tx: Transaction, organisation: str) -> None:
         raise ApiProblem(QUOTA_EXCEEDED, f"The organisation has {count} users, as many as its quota allows.")
 
 
-def _check_person(person: Person, login: str) -> None:
+def _check_person(person: Person, login: str | None = None) -> None:
     faults = person_faults(person)
-    if (fault := login_fault(login)) is not None:
+    if login is not None and (fault := login_fault(login)) is not None:
         faults.append(FieldFault("/login", fault))
     if faults:
         raise ApiProblem(UNPROCESSABLE, "The data of the user break a rule.", errors=faults)

@@ -35,6 +35,11 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         example="88.100.1/PUMP-7",
         pattern=_NO_CONTROLS,
     ),
+    "identity": Parameter(
+        description="Index and handle of a key, percent-encoded as one segment.",
+        example="300:88.100.1/ADMIN",
+        pattern=_NO_CONTROLS,
+    ),
     "index": Parameter(description="Index of a value.", example="1", pattern="[0-9]{1,10}"),
     "job": Parameter(description="Id of a job.", example="job_mbzwc3tpmnqxezltorxxe2lo"),
     "key": Parameter(description="Id of an API key.", example="key_mbzwc3tpmnqxezltorxxe2lo"),

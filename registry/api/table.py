@@ -2,7 +2,27 @@
 
 from typing import Final
 
-from registry.api.resources import audit, meta, usage
+from registry.api.resources import (
+    apikeys,
+    audit,
+    identities,
+    meta,
+    organisations,
+    people,
+    sessions,
+    usage,
+    users,
+)
 from registry.api.route import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*audit.ROUTES, *usage.ROUTES, *meta.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (
+    *organisations.ROUTES,
+    *people.ROUTES,
+    *identities.ROUTES,
+    *users.ROUTES,
+    *sessions.ROUTES,
+    *apikeys.ROUTES,
+    *audit.ROUTES,
+    *usage.ROUTES,
+    *meta.ROUTES,
+)
