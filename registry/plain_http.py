@@ -1,10 +1,12 @@
 """Whether a connection may carry a credential: over TLS always, over plain HTTP as the operator has set."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, Literal
 
 PlainHttpRule = Literal["refuse", "loopback"]
 
+HOSTS_REMEMBERED: Final = 1_024  # clients that send credentials; each request asks for its own again
 _LOOPBACK_REMEDY: Final = 'plain_http_credentials = "loopback"'
 
 
@@ -23,6 +25,7 @@ def refusal_of_plain_http(*, is_tls: bool, peer_host: str, rule: PlainHttpRule) 
     )
 
 
+@lru_cache(HOSTS_REMEMBERED)
 def is_loopback(host: str) -> bool:
     """Tell whether an address is 127.0.0.0/8 or ::1, also as an IPv4-mapped IPv6 address."""
     try:
