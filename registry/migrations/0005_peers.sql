@@ -75,13 +75,11 @@ CREATE TABLE downstream_nodes (
     last_seen    timestamptz NOT NULL,
     proved       timestamptz,
     probed       timestamptz,
-    probe_fault  text,                             -- what was wrong then; null when all was well
-    next_probe   timestamptz NOT NULL
+    probe_fault  text                              -- what was wrong then; null when all was well
 );
 
 CREATE INDEX downstream_nodes_by_organisation ON downstream_nodes (organisation, node);
 CREATE INDEX downstream_nodes_by_number ON downstream_nodes (number);
-CREATE INDEX downstream_nodes_by_probe ON downstream_nodes (next_probe);
 
 -- What nodes below applied for.
 CREATE TABLE node_applications (
@@ -139,18 +137,20 @@ CREATE TABLE moves (
     prefix     bytea       NOT NULL,             -- folded
     name       bytea       NOT NULL,
     direction  text        NOT NULL,             -- delegated: to the node below; hosted: to the node above
-    drives     boolean     NOT NULL,             -- whether this side, the one above, takes the steps
+    drives     boolean     NOT NULL,             -- whether this is the side above, which takes the steps
     node       text        NOT NULL,             -- the other side
     organisation text,                           -- who holds the prefix here
+    reason     text        NOT NULL DEFAULT '',
     phase      text        NOT NULL,
     position   bytea       NOT NULL DEFAULT '',  -- key of the last row that was copied
-    since_ms   bigint      NOT NULL DEFAULT 0,   -- rows changed since then are copied again
+    since_ms   bigint      NOT NULL DEFAULT 0,   -- this pass copies what has changed since then
+    pass_ms    bigint      NOT NULL DEFAULT 0,   -- when this pass began, with a margin for clocks and slow writers
     rows       bigint      NOT NULL DEFAULT 0,   -- copied
-    rounds     integer     NOT NULL DEFAULT 0,   -- comparisons that found a difference
+    differed   integer     NOT NULL DEFAULT 0,   -- comparisons that found a difference
     fault      text        NOT NULL DEFAULT '',  -- of the last step; empty when it went well
     attempts   integer     NOT NULL DEFAULT 0,   -- failed ones of the present step
     next_at    timestamptz NOT NULL,
-    authorisation bytea,                         -- at the receiving side: the prefix record, in JSON
+    frozen_at  timestamptz,                      -- since when writes are refused for it; null when they are not
     started_by text        NOT NULL,
     started    timestamptz NOT NULL,
     changed    timestamptz NOT NULL,
@@ -164,8 +164,12 @@ CREATE INDEX moves_by_number ON moves (number);
 -- Copies of prefixes that were moved away, kept until nobody can have an old delegation in his cache.
 CREATE TABLE moved_copies (
     prefix  bytea       NOT NULL PRIMARY KEY,
-    drop_at timestamptz NOT NULL,
-    refer   boolean     NOT NULL -- whether the referral to the new place stays afterwards, since the record is ours
+    drop_at timestamptz NOT NULL
 );
 
 CREATE INDEX moved_copies_by_end ON moved_copies (drop_at);
+
+-- Delegated prefixes in the order in which they are probed, and organisations that are not filed yet.
+CREATE INDEX allocations_to_probe ON allocations (probed NULLS FIRST, prefix)
+    WHERE hosting = 'delegated' AND state = 'active';
+CREATE INDEX organisations_to_file ON organisations (id) WHERE review = 'approved' AND filing_state = 'none';
