@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "resolve": "deploy.commands.resolve:resolve",
     "import": "deploy.commands.records:import_",
     "prefix": "deploy.commands.prefix:prefix",
+    "audit": "deploy.commands.audit:audit",
     "node": "deploy.commands.daemons:node",
     "resolver": "deploy.commands.daemons:resolver",
     "config": "deploy.commands.config:config",

@@ -111,7 +111,7 @@ class Report:
         if self.intact:
             lines.append(f"intact up to entry {self.number:,}, chain {self.chain.hex()}")
             return "\n".join(lines)
-        lines.append(f"{self.faults_total:,} faults:")
+        lines.append(f"faults: {self.faults_total:,}")
         lines += [f"  {fault.kind}: {fault.message}" for fault in self.faults]
         hidden = self.faults_total - len(self.faults)
         if hidden:

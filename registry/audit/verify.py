@@ -7,16 +7,19 @@ a transaction that would stay open for all of it. What has been added besides is
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 import asyncpg
 
-from registry.audit.checkpoints import Checkpoint
+from protocol.errors import SettingsError
+from registry.audit.checkpoints import Checkpoint, read_checkpoints
 from registry.audit.entry import ENTRY_COLUMNS, FIRST_LINK
 from registry.audit.faults import FaultKind, Faults, Report
 from registry.audit.head import Head, format_time
 from registry.audit.numbering import WALK_WAIT_S, Connection, read_fact
 from registry.audit.walks import ChainWalk, Claim, LogWalk
+from registry.store import ACQUIRE_WAIT_S, STATEMENT_WAIT_S, outages
 
 PAGE_ENTRIES: Final = 1_000
 
@@ -38,6 +41,16 @@ _STRAYS: Final = """
     WHERE NOT EXISTS (SELECT FROM audit_log AS a WHERE a.id = t.entry) GROUP BY t.entry ORDER BY t.entry"""
 
 
+class AuditSettings(Protocol):
+    """What verifying the audit of a node takes from its settings."""
+
+    def dsn(self) -> str:
+        """Where the database is."""
+
+    def checkpoints_file(self) -> Path:
+        """Where heads of the chain were noted."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a verification is."""
@@ -46,6 +59,29 @@ class Progress:
     entries_total: int
     log_rows: int
     faults: int
+
+
+async def verify_node(settings: AuditSettings, progress: Callable[[Progress], None]) -> Report:
+    """Verify the audit of a node against the checkpoints that it noted; whether it runs or not.
+
+    Raises StoreUnavailable, or SettingsError for a database without an audit or checkpoints that cannot be read.
+    """
+    path = settings.checkpoints_file()
+    try:
+        checkpoints = read_checkpoints(path)
+    except OSError as error:
+        raise SettingsError([f"audit_checkpoints_file: cannot read {path}: {error.strerror}"]) from None
+    with outages():
+        connection = await asyncpg.connect(
+            settings.dsn(), timeout=ACQUIRE_WAIT_S, command_timeout=STATEMENT_WAIT_S
+        )
+        try:
+            return await verify(connection, checkpoints=checkpoints, progress=progress)
+        except asyncpg.UndefinedTableError:
+            fault = "database: it has no audit; a node that was started once with this version makes one"
+            raise SettingsError([fault]) from None
+        finally:
+            connection.terminate()
 
 
 async def verify(
@@ -103,7 +139,8 @@ class _Verification:
         end = await self._connection.fetchval(_TRANSACTIONS)
         restored = begin > end  # into another cluster, and no node has run since
         claims = []
-        async for xact, number, at_ms, items, digest in self._connection.cursor(_UNNUMBERED):
+        found = self._connection.cursor(_UNNUMBERED, timeout=WALK_WAIT_S)
+        async for xact, number, at_ms, items, digest in found:
             if restored or begin <= xact < end:
                 self._waiting += 1
                 claims.append(Claim(number=None, id=number, items=items, digest=digest))
