@@ -7,6 +7,7 @@ from registry.accounts.service import Accounts
 from registry.api.pages import Pages
 from registry.api.usage import Usage
 from registry.audit.log import AuditLog
+from registry.identifiers.service import Identifiers, make_identifiers
 from registry.node import Node
 from registry.operations import Operations
 from registry.seal import Sealer
@@ -34,6 +35,7 @@ class Services:
     sealer: Sealer = field(repr=False)
     settings: RegistrySettings
     accounts: Accounts
+    identifiers: Identifiers
     audit: AuditLog
     usage: Usage
     documents: Documents
@@ -50,6 +52,11 @@ def make_services(node: Node, settings: RegistrySettings, documents: Documents) 
         sealer=node.operations.context.sealer,
         settings=settings,
         accounts=Accounts(node.operations),
+        identifiers=make_identifiers(
+            node.operations,
+            default_ttl_s=settings.default_ttl_s,
+            utc_offset_s=settings.statistics_utc_offset_s,
+        ),
         audit=AuditLog(node.store),
         usage=Usage(node.store, time.monotonic),
         documents=documents,
