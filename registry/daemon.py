@@ -14,6 +14,7 @@ from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.http import HttpListener
 from registry.api.mount import Api, make_api
+from registry.api.services import Services
 from registry.health import DatabaseWatch
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
@@ -39,6 +40,7 @@ class RegistryNode:
         self._unsafe = unsafe
         self._resources = AsyncExitStack()
         self._node: Node | None = None
+        self._api: Api | None = None
         self._addresses: Addresses | None = None
 
     @property
@@ -56,6 +58,12 @@ class RegistryNode:
     def operations(self) -> Operations:
         """The node's operations, as its front ends call them; only after start()."""
         return self._opened().operations
+
+    @property
+    def services(self) -> Services:
+        """What the API works with; only after start()."""
+        assert self._api is not None, "the node is not started"
+        return self._api.services
 
     async def start(self) -> None:
         """Initialise the database when it is new, and open every listener.
@@ -85,7 +93,7 @@ class RegistryNode:
         statistics = DailyStatistics.of(node.store, settings)
         watch = DatabaseWatch(node.store, self.metrics.db_up)
         await watch.probe()
-        api = make_api(node, settings, self.metrics)
+        api = self._api = make_api(node, settings, self.metrics)
         self._start_tasks(statistics, watch, api)
         listeners = await self._open_listeners(node, api, RegistryObserver(self.metrics, statistics))
         admin = await self._open_admin(watch)

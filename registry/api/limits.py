@@ -46,8 +46,10 @@ class RateLimits:
     def take(self, who: str, quota: int, now_s: float) -> Allowance:
         """Take one request from the bucket of an organisation.
 
-        quota: requests a minute; as many may come at once after a quiet minute. now_s: monotonic.
+        quota: requests a minute, 0 for none; as many may come at once after a quiet minute. now_s: monotonic.
         """
+        if quota <= 0:
+            return Allowance(False, 0, WINDOW_S, 0)
         step_s = WINDOW_S / quota
         full_at_s = max(self._full_at_s.get(who, 0.0), now_s)
         if full_at_s + step_s - now_s > WINDOW_S + 1e-9:

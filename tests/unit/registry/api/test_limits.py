@@ -27,6 +27,12 @@ def test_the_bucket_refills_evenly() -> None:
     assert buckets.take("org", 5, 1_000.0).remaining == 4
 
 
+def test_a_quota_of_nothing_allows_nothing() -> None:
+    allowance = RateLimits().take("org", 0, 0.0)
+
+    assert (allowance.allowed, allowance.retry_after_s) == (False, 60)
+
+
 def test_organisations_do_not_share_a_bucket() -> None:
     buckets = RateLimits()
     assert buckets.take("one", 1, 0.0).allowed
