@@ -13,7 +13,7 @@ from registry.authority import BelowHome, Homed, NotOurs, PerhapsDelegated, loca
 from registry.context import Context, delegating
 from registry.outcomes import OPERATOR, Actor, Answer, Denied, Found, Operator, Referred
 from registry.permission import Need, grants_in
-from registry.prefixes import PrefixRow, PrefixStatus, PrefixTable
+from registry.prefixes import PrefixRow, PrefixStatus, PrefixTable, subject_key
 from registry.record import permissions_of
 from registry.writing import Row, State
 
@@ -59,19 +59,20 @@ class Reading:
             case Homed():
                 return await self._homed(query, table.rows.get(handle.prefix.key), stamp)
             case BelowHome(between):
-                return await self._prefix_record(query, between, stamp + table.stamp)
+                return await self._prefix_record(query, table, between, stamp + table.stamp)
             case PerhapsDelegated(record):
-                moved = self._moved(query, table, stamp)
-                return moved or await self._referral_to_service(query, record, stamp + table.stamp)
+                stamp += table.stamp
+                barred = barred_by(query, table.rows.get(handle.prefix.key), stamp)
+                moved = barred or self._moved(query, table, stamp)
+                return moved or await self._referral_to_service(query, record, stamp)
             case NotOurs():
                 return self._moved(query, table, stamp) or query.not_ours(stamp + table.stamp)
 
     async def _homed(self, query: Query, prefix: PrefixRow | None, stamp: Stamp) -> Answer:
         """A handle whose prefix we home, in a state of its own or of its prefix (ARCHITECTURE §3.14)."""
-        if prefix is not None and prefix.status is not PrefixStatus.ACTIVE and query.reader is not OPERATOR:
-            suspended = prefix.status is PrefixStatus.SUSPENDED
-            code = ResponseCode.VALUES_NOT_FOUND if suspended else ResponseCode.HANDLE_NOT_FOUND
-            return query.denied(code, prefix.status_text, stamp)
+        barred = barred_by(query, prefix, stamp)
+        if barred is not None:
+            return barred
         row = await self._context.store.read(self._context.key_of(query.handle))
         if row is None or not row.stored or row.state == State.DRAFT:
             return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
@@ -87,7 +88,9 @@ class Reading:
             return None
         return query.referred(ResponseCode.SERVICE_REFERRAL, row.moved, stamp)
 
-    async def _prefix_record(self, query: Query, between: Sequence[Handle], stamp: Stamp) -> Answer:
+    async def _prefix_record(
+        self, query: Query, table: PrefixTable, between: Sequence[Handle], stamp: Stamp
+    ) -> Answer:
         """A record below a homed prefix: stored, delegated by a record between, or unknown."""
         for record in between:
             stamp += self._context.generations.stamp(record.key, record.suffix.upper())
@@ -98,7 +101,10 @@ class Reading:
             return await self._select(query, row, None, stamp)
         delegation = delegating(rows, between) if query.refer else None
         if delegation is None:
-            return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
+            subject = table.rows.get(subject_key(query.handle))
+            revoked = subject is not None and subject.status is PrefixStatus.REVOKED
+            text = subject.status_text if revoked and subject else ""
+            return query.denied(ResponseCode.HANDLE_NOT_FOUND, text, stamp)
         return query.referred(ResponseCode.PREFIX_REFERRAL, delegation, stamp)
 
     async def _referral_to_service(self, query: Query, record: Handle, stamp: Stamp) -> Answer:
@@ -144,3 +150,15 @@ class Reading:
         octets = public.octets + b"".join(readable)
         values = ValueList(octets, public.count + len(readable)).sorted()
         return Found(handle=query.handle, values=values, stamp=stamp)
+
+
+def barred_by(query: Query, prefix: PrefixRow | None, stamp: Stamp) -> Denied | None:
+    """The answer for everything below a prefix that is suspended or revoked, whoever serves it; None otherwise.
+
+    The operator reads on.
+    """
+    if prefix is None or prefix.status is PrefixStatus.ACTIVE or query.reader is OPERATOR:
+        return None
+    suspended = prefix.status is PrefixStatus.SUSPENDED
+    code = ResponseCode.VALUES_NOT_FOUND if suspended else ResponseCode.HANDLE_NOT_FOUND
+    return query.denied(code, prefix.status_text, stamp)
