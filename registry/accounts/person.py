@@ -53,7 +53,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _EMAIL: Final = re.compile(r"[!#-'*+/-9=?A-Z^-~.-]{1,64}@[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+")
-_TELEPHONE: Final = re.compile(r"\+?[0-9][0-9 ()-]{1,30}")
+_TELEPHONE: Final = re.compile(r"\+?[0-9(][0-9 ()-]{2,30}")
 _CERTIFICATE: Final = re.compile(r"[0-9A-Za-z()-]{1,40}")
 _IDENTITY_CARD: Final = re.compile(r"[1-9][0-9]{16}[0-9X]")
 _IDENTITY_CARD_CHECKS: Final = "10X98765432"  # by the sum modulo 11, GB 11643-1999
