@@ -1,5 +1,6 @@
 """A typed client of the registry's API, for programs that register: the command line is one of them."""
 
+from registry.client.client import RegistryClient
 from registry.client.connection import ONCE, Answer, Connection, Write
 from registry.client.credential import KEY_VARIABLE, Credential, read_key_file
 from registry.client.errors import ClientError, NoAnswer, Refused, UnexpectedAnswer
@@ -15,6 +16,7 @@ __all__ = [
     "Credential",
     "NoAnswer",
     "Refused",
+    "RegistryClient",
     "Retries",
     "UnexpectedAnswer",
     "Write",
