@@ -1,5 +1,6 @@
 """The audit as its readers see it: auditors of the node all of it, those of an organisation what concerns it."""
 
+import struct
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ TAG: Final = "Audit"
 NUMBER_DIGITS_MAX: Final = 18
 """Digits of a number that the database can hold."""
 _ACTIONS: Final = {int(action): action.name.lower() for action in Action}
+_PLACE: Final = struct.Struct(">i")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -57,12 +59,10 @@ async def list_changes(call: Call) -> Reply:
     """The identifiers that an act changed, and how."""
     query = call.query_as(ChangeFilter)
     found = await _found(call)
-    after = -1
-    if (octets := position_of(query.cursor)) is not None:
-        after = int.from_bytes(octets[:4], "big") & 0x7FFF_FFFF
+    after = _place(query.cursor)
     changes = await call.services.audit.changes(found.entry, after=after, limit=query.limit + 1)
     page = changes[: query.limit]
-    following = cursor_of(page[-1].position.to_bytes(4, "big")) if len(changes) > len(page) else None
+    following = cursor_of(_PLACE.pack(page[-1].position)) if len(changes) > len(page) else None
     return Reply(body=EntryChanges(items=[_change(each) for each in page], next=following))
 
 
@@ -131,8 +131,24 @@ def _position(cursor: str) -> Position | None:
     try:
         return None if octets is None else Position.of(octets)
     except ValueError:
-        fault = FieldFault("?cursor", "is of another list")
-        raise ApiProblem(INVALID_REQUEST, "The cursor is none.", errors=[fault]) from None
+        raise _other_list() from None
+
+
+def _place(cursor: str) -> int:
+    """The position behind which a page of changes begins."""
+    octets = position_of(cursor)
+    if octets is None:
+        return -1
+    if len(octets) != _PLACE.size:
+        raise _other_list()
+    (place,) = _PLACE.unpack(octets)
+    assert isinstance(place, int)
+    return place
+
+
+def _other_list() -> ApiProblem:
+    fault = FieldFault("?cursor", "is of another list")
+    return ApiProblem(INVALID_REQUEST, "The cursor is none.", errors=[fault])
 
 
 def _instant(ms: int) -> datetime:
