@@ -61,7 +61,7 @@ class Route:
     another node), False: the handler calls `await call.begin()` when it is ready to write."""
     shared: bool = False
     """Of a write that is not eager: whether its handler writes in a transaction that it shares with others (see
-    SharedCreations), which then keeps the answer by `await call.settle(transaction, reply)`."""
+    registry/gathering.py), which then keeps the answer by `await call.settle(transaction, reply)`."""
     audited_read: bool = False
     """Of a privileged read: whether the framework writes an audit entry before the answer leaves."""
     etag: bool = False

@@ -19,7 +19,7 @@ from registry.identifiers.existing import existing_problems
 from registry.identifiers.forms import NewIdentifier
 from registry.identifiers.minting import Counters, SeriesExhausted, draw, first_free, series_key
 from registry.identifiers.ranges import ranges_holding, read_ranges
-from registry.outcomes import Created, Creation, Principal, Rejected, Result
+from registry.outcomes import Created, Creation, Origin, Principal, Rejected, Result
 from registry.prefixes import PrefixRow
 from registry.problem_types import CONFLICT, ApiProblem, FieldFault
 from registry.problem_types.identifiers import RANGE_MISMATCH, RANGE_RESERVED, SERIES_EXHAUSTED
@@ -55,9 +55,17 @@ class Registrar:
         return (now + self._offset).date()
 
     async def register(
-        self, tx: Transaction, forms: Sequence[NewIdentifier], caller: Caller
+        self,
+        tx: Transaction,
+        forms: Sequence[NewIdentifier],
+        caller: Caller,
+        *,
+        origins: Sequence[Origin] = (),
     ) -> list[Outcome]:
-        """Register identifiers; gives for each that it was created, or why not. The others stay in force."""
+        """Register identifiers; gives for each that it was created, or why not. The others stay in force.
+
+        origins: the requests that asked for each, where it was not one for all of them.
+        """
         outcomes: Outcomes = [None] * len(forms)
         drafts = self._drafts(forms, tx.now, outcomes)
         by = caller.actor()
@@ -66,7 +74,7 @@ class Registrar:
         drafts = await self._activated(tx, drafts, outcomes)
         for _ in range(ATTEMPTS_MAX):
             drafts = await self._named(tx, drafts, prefixes, outcomes)
-            drafts = await self._create(tx, drafts, by, outcomes)
+            drafts = await self._create(tx, drafts, by, outcomes, origins)
             if not drafts:
                 break
             await self._step_over(tx, drafts)
@@ -191,7 +199,12 @@ class Registrar:
         draft.number = number
 
     async def _create(
-        self, tx: Transaction, drafts: Sequence[Draft], by: Principal, outcomes: Outcomes
+        self,
+        tx: Transaction,
+        drafts: Sequence[Draft],
+        by: Principal,
+        outcomes: Outcomes,
+        origins: Sequence[Origin],
     ) -> list[Draft]:
         """Create what can be created; gives the drafts that have to be minted afresh."""
         taken: list[Draft] = []
@@ -200,7 +213,8 @@ class Registrar:
             if not group:
                 continue
             batch = [Creation(draft.handle, draft.values) for draft in group]
-            results = await tx.create(batch, by=by, inherit_admin=True, state=state)
+            asked_by = [origins[draft.place] for draft in group] if origins else ()
+            results = await tx.create(batch, by=by, inherit_admin=True, state=state, origins=asked_by)
             for draft, result in zip(group, results, strict=True):
                 if type(result) is Created:
                     outcomes[draft.place] = result

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from protocol.handle import Handle
 from registry.accounts.roles import Caller
 from registry.changes import deletion
+from registry.gathering import Gathering, Waiting
 from registry.identifiers.access import handle_of
 from registry.identifiers.changing import Change, Changed, Changer, Status, placing, removing, replacement
 from registry.identifiers.drafting import name_octets, wire_values
@@ -40,6 +41,7 @@ ERRORS_MAX: Final = 100
 Match = Callable[[str], None]
 """Told the present ETag; raises ApiProblem when the client has read another version."""
 Done = Created | Changed
+Asked = tuple[NewIdentifier, Caller]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class Identifiers:
     registrar: Registrar
     changer: Changer
     ranges: Reserver
+    gathering: Gathering[Asked, Created | ApiProblem]
+    """For single registrations, which share transactions under load; asked for by form and caller."""
     default_ttl_s: int
 
     async def create(self, tx: Transaction, form: NewIdentifier, caller: Caller) -> Created:
@@ -155,7 +159,22 @@ def make_identifiers(operations: Operations, *, default_ttl_s: int, utc_offset_s
     """
     context = operations.context
     registrar = Registrar(context, default_ttl_s=default_ttl_s, utc_offset_s=utc_offset_s)
+
+    async def register(tx: Transaction, group: Sequence[Waiting[Asked]]) -> list[Created | ApiProblem]:
+        """Register what a group asks for, each caller's in one go."""
+        places: dict[Caller, list[int]] = {}
+        for place, waiting in enumerate(group):
+            places.setdefault(waiting.asked[1], []).append(place)
+        outcomes: dict[int, Created | ApiProblem] = {}
+        for caller, own in places.items():
+            forms = [group[place].asked[0] for place in own]
+            origins = [group[place].origin for place in own]
+            done = await registrar.register(tx, forms, caller, origins=origins)
+            outcomes.update(zip(own, done, strict=True))
+        return [outcomes[place] for place in range(len(group))]
+
     return Identifiers(
+        gathering=Gathering(operations, register),
         reader=IdentifierReader(context),
         registrar=registrar,
         changer=Changer(context),

@@ -42,7 +42,7 @@ from registry.identifiers.forms import (
 from registry.identifiers.service import Done
 from registry.identifiers.values import ValueForm, value_forms
 from registry.outcomes import Created, Deleted, Replaced
-from registry.problem_types import INVALID_REQUEST, PRECONDITION_FAILED, ApiProblem, FieldFault
+from registry.problem_types import INVALID_REQUEST, NOT_FOUND, PRECONDITION_FAILED, ApiProblem, FieldFault
 from registry.problem_types.identifiers import (
     BATCH_REFUSED,
     IDENTIFIER_EXISTS,
@@ -58,6 +58,7 @@ from registry.problem_types.identifiers import (
     VALUE_PROTECTED,
     VALUE_REFUSED,
 )
+from registry.transaction import Transaction
 
 TAG: Final = "Identifiers"
 BATCH_OCTETS_MAX: Final = 33_554_432
@@ -66,6 +67,7 @@ BATCH_OCTETS_MAX: Final = 33_554_432
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ACTS: Final = {Created: Act.CREATED, Replaced: Act.UPDATED, Deleted: Act.DELETED}
 _REGISTERING: Final = (
+    NOT_FOUND,
     IDENTIFIER_EXISTS,
     NAME_REFUSED,
     VALUE_REFUSED,
@@ -85,14 +87,21 @@ _CHANGING: Final = (
     PREFIX_NOT_ACTIVE,
     PREFIX_MOVING,
 )
-_READING: Final = (NAME_REFUSED, PREFIX_NOT_ACTIVE)
+_READING: Final = (NOT_FOUND, NAME_REFUSED, PREFIX_NOT_ACTIVE)
 
 
 async def create(call: Call) -> Reply:
     """Register an identifier with a suffix that is given, or minted."""
     call.count_identifiers(1)
-    made = await call.services.identifiers.create(call.tx, call.body_as(NewIdentifier), call.signed_in)
-    return Reply(body=_written(made), etag=str(made.version), location=path_of(made.handle))
+    identifiers, form = call.services.identifiers, call.body_as(NewIdentifier)
+    if call.dry_run:
+        return _created(await identifiers.create(await call.begin(), form, call.signed_in))
+
+    async def settle(tx: Transaction, made: Created | ApiProblem) -> Reply:
+        assert isinstance(made, Created), "refusals are raised"
+        return await call.settle(tx, _created(made))
+
+    return await identifiers.gathering.do((form, call.signed_in), origin=call.origin, settle=settle)
 
 
 async def batch(call: Call) -> Reply:
@@ -240,6 +249,10 @@ def _changed(done: Done) -> Reply:
     return Reply(body=_written(done), etag=str(done.version))
 
 
+def _created(made: Created) -> Reply:
+    return Reply(body=_written(made), etag=str(made.version), location=path_of(made.handle))
+
+
 def _written(done: Done) -> Written:
     return Written(
         identifier=printable(done.handle.octets),
@@ -299,6 +312,8 @@ ROUTES: Final = (
         summary="Register an identifier",
         tag=TAG,
         handler=create,
+        eager=False,
+        shared=True,
         right=Right.IDENTIFIER_WRITE,
         body=NewIdentifier,
         reply=Written,
