@@ -41,6 +41,7 @@ class Checkpoints:
 
     def open(self) -> Checkpoint | None:
         """Read the file and give its last checkpoint, None without one. Raises OSError."""
+        _end_line(self._path)
         checkpoints = read_checkpoints(self._path)
         self._lines = len(checkpoints)
         last = checkpoints[-1] if checkpoints else None
@@ -103,6 +104,18 @@ def _write(path: Path, how: int, checkpoints: Iterable[Checkpoint]) -> None:
         file.write(b"".join(_line(checkpoint) for checkpoint in checkpoints))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _end_line(path: Path) -> None:
+    """End a line that was being written when the machine lost its power, so that the next one stands by itself."""
+    try:
+        with path.open("rb+") as file:
+            octets = file.seek(0, os.SEEK_END)
+            file.seek(max(0, octets - 1))
+            if octets and file.read() != b"\n":
+                file.write(b"\n")
+    except FileNotFoundError:
+        pass
 
 
 def _line(checkpoint: Checkpoint) -> bytes:
