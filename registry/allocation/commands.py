@@ -70,9 +70,7 @@ async def _renew(tx: Transaction, allocated: AllocatedPrefix, site: Site, ttl_s:
 async def _write(tx: Transaction, allocated: AllocatedPrefix, administrator: Identity, ttl_s: int) -> bool:
     """Put the places into the record where one exists already, else make it; whether it is new."""
     record = allocated.prefix.record
-    (result,) = await tx.edit(
-        [record], placing(allocated.site, ttl_s, stamp(tx), alone=False), by=OPERATOR
-    )
+    (result,) = await tx.edit([record], placing(allocated.site, ttl_s, stamp(tx), alone=False), by=OPERATOR)
     if isinstance(result, Rejected) and result.code is ResponseCode.HANDLE_NOT_FOUND:
         values = record_values(allocated.site, administrator, ttl_s)
         (result,) = await tx.create([Creation(record, values)], by=OPERATOR)

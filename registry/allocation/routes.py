@@ -102,10 +102,11 @@ def check_site(site: Site, prefix: Prefix, opened: Sequence[Opening] = ()) -> No
 
 def _check_server(server: Server, prefix: Prefix, opened: Sequence[Opening]) -> None:
     _check_address(server.ip, prefix, opened)
-    asked = [interface for interface in server.interfaces if interface.query]
-    if not any(interface.protocol in InterfaceProtocol.__members__.values() for interface in asked):
+    if not any(interface.query for interface in server.interfaces):
         raise RouteRefused(f"the server at {server.ip} has no interface that answers queries")
     for interface in server.interfaces:
+        if interface.protocol not in InterfaceProtocol.__members__.values():
+            raise RouteRefused(f"the server at {server.ip} has an interface of protocol {interface.protocol}")
         if not 0 < interface.port <= PORT_MAX:
             raise RouteRefused(f"the server at {server.ip} has an interface at port {interface.port}")
     try:

@@ -4,14 +4,15 @@ Writes take a transaction, so that whoever calls decides what else belongs to it
 Who may do what is for the caller to check; what may be done at all is checked here.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from typing import Final
 
 from protocol.handle import Prefix
 from protocol.site import Site
 from protocol.value import ValueList
 from registry.allocation import acts, allocating, applications, commands, jobs, keys, tables
-from registry.allocation.lifecycle import ApplicationState, PrefixState
+from registry.allocation.lifecycle import ApplicationAct, ApplicationState, PrefixState
 from registry.allocation.model import AllocatedPrefix, Application, HistoryEntry, Job, Page, Wish
 from registry.allocation.routes import PinnedUrl, pin_url
 from registry.allocation.terms import NO_APPLICATION, NO_PREFIX, Terms
@@ -21,6 +22,8 @@ from registry.prefixes import PrefixRow
 from registry.problem_types import NOT_FOUND, ApiProblem
 from registry.settings import RegistrySettings
 from registry.transaction import Transaction
+from registry.work import Connection
+from registry.writing import Writing
 
 JOBS_PERIOD_S: Final = 1.0
 ROUTES_PERIOD_S: Final = 5.0
@@ -52,6 +55,10 @@ class Allocation:
         """Decide an application; see applications.review."""
         return await applications.review(tx, self.terms, id_, approve=approve, reason=reason)
 
+    def check_application(self, application: Application, act: ApplicationAct) -> None:
+        """Raises ApiProblem (409) when the application's state does not allow the act."""
+        applications.next_state(application, act)
+
     async def withdraw(self, tx: Transaction, id_: str, *, reason: str = "") -> Application:
         """Take an application back."""
         return await applications.withdraw(tx, id_, reason=reason)
@@ -60,9 +67,9 @@ class Allocation:
         """Note that the node of the application's site has proved that it holds its key."""
         return await applications.note_proof(tx, id_)
 
-    async def application(self, id_: str) -> Application:
-        """An application. Raises ApiProblem (404)."""
-        async with self._store.connection() as connection:
+    async def application(self, id_: str, tx: Transaction | None = None) -> Application:
+        """An application. Raises ApiProblem (404). tx: whose connection is used, by whoever has a transaction."""
+        async with self._reading(tx) as connection:
             found = await tables.application(connection, id_)
         if found is None:
             raise ApiProblem(NOT_FOUND, NO_APPLICATION)
@@ -142,9 +149,9 @@ class Allocation:
 
     # Prefixes: reading.
 
-    async def prefix(self, prefix: Prefix) -> AllocatedPrefix:
-        """An allocated prefix. Raises ApiProblem (404)."""
-        async with self._store.connection() as connection:
+    async def prefix(self, prefix: Prefix, tx: Transaction | None = None) -> AllocatedPrefix:
+        """An allocated prefix. Raises ApiProblem (404). tx: whose connection is used, by whoever has a transaction."""
+        async with self._reading(tx) as connection:
             found = await tables.allocation(connection, prefix.key)
         if found is None:
             raise ApiProblem(NOT_FOUND, NO_PREFIX)
@@ -180,11 +187,22 @@ class Allocation:
         async with self._store.connection() as connection:
             return await tables.history(connection, prefix.key, before=before, limit=limit)
 
-    async def work(self, prefix: Prefix) -> tuple[PrefixRow | None, Job | None]:
+    async def work(
+        self, prefix: Prefix, tx: Transaction | None = None
+    ) -> tuple[PrefixRow | None, Job | None]:
         """What the node knows of a prefix, and the latest work on all of its records."""
+        async with self._reading(tx) as connection:
+            rows = await Writing(connection).prefix_rows([prefix.key])
+            return rows.get(prefix.key), await tables.last_job(connection, prefix)
+
+    @asynccontextmanager
+    async def _reading(self, tx: Transaction | None) -> AsyncIterator[Connection]:
+        """The connection of the transaction, which must not wait for a second one, or a connection of its own."""
+        if tx is not None:
+            yield tx.connection
+            return
         async with self._store.connection() as connection:
-            job = await tables.last_job(connection, prefix)
-        return (await self._store.prefix_rows([prefix.key])).get(prefix.key), job
+            yield connection
 
     # What other packages ask of the rules.
 

@@ -44,5 +44,6 @@ def make_api(node: Node, settings: RegistrySettings, metrics: RegistryMetrics) -
         (services.usage.flush, FLUSH_S),
         (app.idempotency.purge, PURGE_S),
         *services.accounts.tasks(),
+        *services.allocation.tasks(),
     ]
     return Api(app=app, services=services, tasks=tasks)

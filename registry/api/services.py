@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from registry.accounts.service import Accounts
+from registry.allocation.service import Allocation
 from registry.api.pages import Pages
 from registry.api.usage import Usage
 from registry.audit.log import AuditLog
@@ -35,6 +36,7 @@ class Services:
     sealer: Sealer = field(repr=False)
     settings: RegistrySettings
     accounts: Accounts
+    allocation: Allocation
     identifiers: Identifiers
     audit: AuditLog
     usage: Usage
@@ -52,6 +54,7 @@ def make_services(node: Node, settings: RegistrySettings, documents: Documents) 
         sealer=node.operations.context.sealer,
         settings=settings,
         accounts=Accounts(node.operations),
+        allocation=Allocation.of(node.operations, settings, node.site),
         identifiers=make_identifiers(
             node.operations,
             default_ttl_s=settings.default_ttl_s,

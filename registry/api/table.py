@@ -4,12 +4,14 @@ from typing import Final
 
 from registry.api.resources import (
     apikeys,
+    applications,
     audit,
     identifiers,
     identities,
     meta,
     organisations,
     people,
+    prefixes,
     ranges,
     sessions,
     usage,
@@ -24,6 +26,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *users.ROUTES,
     *sessions.ROUTES,
     *apikeys.ROUTES,
+    *applications.ROUTES,
+    *prefixes.ROUTES,
     *identifiers.ROUTES,
     *ranges.ROUTES,
     *audit.ROUTES,
