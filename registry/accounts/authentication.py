@@ -32,9 +32,9 @@ _READ_SESSION: Final = """
     FROM sessions AS s JOIN users AS u ON u.id = s.user_id LEFT JOIN organisations AS o ON o.id = u.organisation
     WHERE s.lookup = $1 AND u.state = 'active' AND o.suspended_reason IS NULL"""
 _KEY_USED: Final = (
-    "UPDATE api_keys SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $3)"
+    "UPDATE api_keys SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used <= $3)"
 )
-_SESSION_USED: Final = "UPDATE sessions SET last_used = $2 WHERE id = $1 AND last_used < $3"
+_SESSION_USED: Final = "UPDATE sessions SET last_used = $2 WHERE id = $1 AND last_used <= $3"
 
 
 class Authentication:

@@ -144,7 +144,7 @@ class Organisations:
         former: str | None = getattr(organisation, column)
         if former is not None:
             await self._people.release(tx, former)
-        changes: dict[str, object] = {column: await self._register(tx, organisation.id, purpose, person)}
+        changes: dict[str, object] = {column: await self._register(tx, organisation.id, purpose, person, "/person")}
         if purpose is Purpose.LEGAL_REPRESENTATIVE:
             changes |= _again(organisation, tx.origin.actor)
         return await self._apply(tx, organisation, Act.CHANGE, changes)
@@ -223,7 +223,7 @@ class Organisations:
         return [HistoryEntry(**record) for record in records]
 
     async def _register(
-        self, tx: Transaction, organisation: str, purpose: Purpose, person: Person | None, path: str = ""
+        self, tx: Transaction, organisation: str, purpose: Purpose, person: Person | None, path: str
     ) -> str | None:
         if person is None:
             return None
@@ -260,7 +260,7 @@ class Organisations:
 
 
 def _check_profile(profile: Profile, today: date) -> None:
-    if faults := profile_faults(profile, today=today):
+    if faults := profile_faults(profile, today=today, path="/profile"):
         raise ApiProblem(UNPROCESSABLE, "The description of the organisation breaks a rule.", errors=faults)
 
 
