@@ -17,7 +17,7 @@ from aiohttp import web
 
 from protocol.errors import InvalidHandle, InvalidValue, StoreUnavailable
 from protocol.runtime.logs import REQUEST_ID_HEADER, choose_request_id, request_scope
-from protocol.transport.http import peer_host
+from protocol.transport.http import is_tls, peer_host
 from registry.accounts.roles import Caller
 from registry.api.call import Call, Keep, Reply, Start
 from registry.api.credentials import Credentials, check_target
@@ -109,10 +109,21 @@ class ApiApp:
         request = _Request(http=http, id=choose_request_id(http.headers.get(REQUEST_ID_HEADER)), now=now)
         with request_scope(request.id):
             response = await self._answer(request)
+        if request.node_key:
+            self._sign(request, response)
         response.headers.update(request.headers)
         response.headers[REQUEST_ID_HEADER] = request.id
         self._count(request, response.status)
         return response
+
+    def _sign(self, request: _Request, response: web.Response) -> None:
+        """Prove to a node that the answer to its request is ours."""
+        body = response.body
+        assert body is None or isinstance(body, bytes), "answers are whole octets"
+        signed = self._services.peers.sign_answer(
+            status=response.status, body=body or b"", request_headers=request.http.headers
+        )
+        response.headers.update(signed)
 
     async def _answer(self, request: _Request) -> web.Response:
         try:
@@ -169,7 +180,15 @@ class ApiApp:
         request.signed_body = (
             b"" if route.body is None else await read_body(request.http, route.body_octets_max)
         )
-        raise ApiProblem(FORBIDDEN, "This node accepts no requests of nodes.")
+        self._credentials.check_connection(request.http)
+        request.node_key = await self._services.peers.authenticate(
+            method=request.http.method,
+            raw_target=request.http.raw_path,
+            host=peer_host(request.http),
+            is_tls=is_tls(request.http),
+            headers=request.http.headers,
+            body=request.signed_body,
+        )
 
     async def _limit(self, request: _Request, caller: Caller) -> None:
         standing = await self._services.usage.standing(caller.organisation or NODE, request.now)

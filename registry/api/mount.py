@@ -33,7 +33,12 @@ class Api:
 
 def make_api(node: Node, settings: RegistrySettings, metrics: RegistryMetrics) -> Api:
     """Make the API; nothing is running or written yet."""
-    services = make_services(node, settings, make_documents(ROUTES))
+    services = make_services(
+        node,
+        settings,
+        make_documents(ROUTES),
+        on_route=metrics.parent_route_matches.set,
+    )
     credentials = Credentials(
         authenticate=services.accounts.authenticate,
         metrics=metrics,

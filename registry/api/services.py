@@ -11,6 +11,8 @@ from registry.audit.log import AuditLog
 from registry.identifiers.service import Identifiers, make_identifiers
 from registry.node import Node
 from registry.operations import Operations
+from registry.peers.service import Peers
+from registry.peers.watch import OnRoute, ignore_route
 from registry.seal import Sealer
 from registry.settings import RegistrySettings
 from registry.store import Store
@@ -38,27 +40,40 @@ class Services:
     accounts: Accounts
     allocation: Allocation
     identifiers: Identifiers
+    peers: Peers
     audit: AuditLog
     usage: Usage
     documents: Documents
 
 
-def make_services(node: Node, settings: RegistrySettings, documents: Documents) -> Services:
+def make_services(
+    node: Node, settings: RegistrySettings, documents: Documents, *, on_route: OnRoute = ignore_route
+) -> Services:
     """Put the services of an open node together.
 
-    documents: what the API says about itself.
+    documents: what the API says about itself. on_route: told whether the nodes above know where this one is.
     """
+    accounts = Accounts(node.operations)
+    allocation = Allocation.of(node.operations, settings, node.site)
     return Services(
         operations=node.operations,
         store=node.store,
         sealer=node.operations.context.sealer,
         settings=settings,
-        accounts=Accounts(node.operations),
-        allocation=Allocation.of(node.operations, settings, node.site),
+        accounts=accounts,
+        allocation=allocation,
         identifiers=make_identifiers(
             node.operations,
             default_ttl_s=settings.default_ttl_s,
             utc_offset_s=settings.statistics_utc_offset_s,
+        ),
+        peers=Peers.of(
+            node.operations,
+            settings,
+            node.site,
+            accounts=accounts,
+            allocation=allocation,
+            on_route=on_route,
         ),
         audit=AuditLog(node.store),
         usage=Usage(node.store, time.monotonic),

@@ -202,6 +202,7 @@ ROUTES: Final = (
         status=201,
         etag=True,
         problems=(
+            NOT_FOUND,
             APPLICATIONS_OPEN,
             ORGANISATION_NOT_APPROVED,
             PREFIX_NAME,

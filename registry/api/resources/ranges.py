@@ -8,6 +8,7 @@ from registry.api.route import Route
 from registry.api.schemas.ranges import RangeFilter, RangeReport, ReservedRange, ReservedRanges
 from registry.identifiers.forms import NewRange, Release
 from registry.identifiers.ranges import Range
+from registry.problem_types import NOT_FOUND
 from registry.problem_types.identifiers import (
     NAME_REFUSED,
     PATTERN_REFUSED,
@@ -80,6 +81,7 @@ ROUTES: Final = (
         reply=ReservedRange,
         status=201,
         problems=(
+            NOT_FOUND,
             NAME_REFUSED,
             PATTERN_REFUSED,
             RANGE_OVERLAP,
@@ -99,7 +101,7 @@ ROUTES: Final = (
         right=Right.IDENTIFIER_READ,
         query=RangeFilter,
         reply=ReservedRanges,
-        problems=(NAME_REFUSED,),
+        problems=(NOT_FOUND, NAME_REFUSED),
     ),
     Route(
         method="GET",

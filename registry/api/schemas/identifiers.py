@@ -31,6 +31,7 @@ class IdentifierFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=
     prefix: Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
     """Below which prefix."""
     state: IdentifierState | None = None
+    """In which state; any when missing."""
     start: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)] = msgspec.field(name="from", default="")
     """The suffix with which the list begins."""
 

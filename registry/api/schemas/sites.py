@@ -76,7 +76,7 @@ class SiteForm(Body, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
     def site(self) -> Site:
         """The site record. Raises ValueError for one that cannot be encoded."""
         try:
-            return site_from_json(msgspec.to_builtins(self))
+            return site_from_json(msgspec.json.decode(msgspec.json.encode(self)))
         except WireError as error:
             raise ValueError(str(error)) from None
 
