@@ -25,8 +25,8 @@ SERIES_MAX: Final = 4_096
 _FIRST: Final = 1
 
 _TAKE: Final = """
-    INSERT INTO identifier_counters AS c (prefix, series, next) VALUES ($1, $2, $4 + $3)
-    ON CONFLICT (prefix, series) DO UPDATE SET next = greatest(c.next, $4) + $3 RETURNING next"""
+    INSERT INTO identifier_counters AS c (prefix, series, next) VALUES ($1, $2, $4::bigint + $3::bigint)
+    ON CONFLICT (prefix, series) DO UPDATE SET next = greatest(c.next, $4::bigint) + $3::bigint RETURNING next"""
 _CHARACTERS: Final = bytes(ord(ALPHABET[octet & 31]) for octet in range(256))
 IsTaken = Callable[[list[int]], Awaitable[set[int]]]
 """Tells which of some numbers have a handle already."""
@@ -66,10 +66,10 @@ class Counters:
     async def take(
         self, connection: Connection, prefix: bytes, series: str, *, digits: int, count: int
     ) -> list[int]:
-        """Numbers that this process has given to nobody, ascending.
+        """Numbers that this process has given to nobody; fewer than count when no more of so many digits are left.
 
         connection: in a transaction, whose end decides whether other processes learn of a block that was taken.
-        prefix: folded. Raises SeriesExhausted.
+        prefix: folded.
         """
         kept = self._kept(prefix, series)
         numbers: list[int] = []
@@ -81,7 +81,7 @@ class Counters:
                 else await self._fill(connection, prefix, series, kept, missing)
             )
             if start >= 10**digits:
-                raise SeriesExhausted(f"all numbers of {digits} digits are used or reserved")
+                break
             taken = min(missing, end - start, 10**digits - start)
             numbers += range(start, start + taken)
             if start + taken < end:

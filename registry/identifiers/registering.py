@@ -177,17 +177,14 @@ class Registrar:
             series = group[0].series
             assert series is not None
             numbers = [0] * len(group)
-            try:
-                if series.digits:
-                    numbers = await self._counters.take(
-                        tx.connection, prefix, key, digits=series.digits, count=len(group)
-                    )
-            except SeriesExhausted as error:
-                for draft in group:
-                    outcomes[draft.place] = _exhausted(f"Of {series.text} {error}.")
-                continue
-            for draft, number in zip(group, numbers, strict=True):
+            if series.digits:
+                numbers = await self._counters.take(
+                    tx.connection, prefix, key, digits=series.digits, count=len(group)
+                )
+            for draft, number in zip(group, numbers, strict=False):
                 self._name(draft, number, outcomes)
+            for draft in group[len(numbers) :]:
+                outcomes[draft.place] = _exhausted(f"All numbers of {series.text} are used or reserved.")
 
     def _name(self, draft: Draft, number: int, outcomes: Outcomes) -> None:
         assert draft.series is not None
