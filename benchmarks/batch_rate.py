@@ -72,7 +72,7 @@ async def batch_round(
 
 async def _post_all(node: RegistryProcess, bodies: Sequence[bytes], clients: int) -> float:
     """Post every batch once. Returns the seconds from the first octet to the last answer."""
-    headers = {"Authorization": f"Bearer {node.token}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {node.enterprise.editor}", "Content-Type": "application/json"}
     url = f"http://127.0.0.1:{node.port}{PATH}"
     waiting = list(reversed(bodies))
 

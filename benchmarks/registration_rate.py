@@ -170,7 +170,7 @@ def run(given: argparse.Namespace) -> None:
         bare_dsn = asyncio.run(made.empty_database("bare"))
         with running(settings_file, enterprise) as node, bare_server(bare_dsn) as bare:
             registry = Server(
-                name="registry", port=node.port, path=SINGLE_PATH, token=node.token, pid=node.pid
+                name="registry", port=node.port, path=SINGLE_PATH, token=node.enterprise.editor, pid=node.pid
             )
             if given.what != "batches":
                 print(report_single(single_rounds([registry, bare], given), given.clients), flush=True)

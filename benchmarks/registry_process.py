@@ -13,17 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from protocol.handle import Prefix
 from registry.accounts.keys import NewKey
 from registry.accounts.organisation import Quotas
 from registry.accounts.profile import CertificateType, Industry, OrganisationKind, Profile, Region
-from registry.accounts.roles import ROLE_RIGHTS, Right, Role
+from registry.accounts.roles import ROLE_RIGHTS, Role
 from registry.accounts.service import HOST, Accounts
-from registry.allocation.commands import assign
-from registry.node import open_node
+from registry.allocation.lifecycle import Hosting
+from registry.allocation.model import Wish
+from registry.allocation.service import Allocation
+from registry.node import Node, open_node
 from registry.outcomes import COMMAND, Origin
 from registry.settings import RegistrySettings, load_registry_settings
 
-PREFIX: Final = "88.100.1"
+PARENT: Final = "88.100"
+LABEL: Final = "1"
+PREFIX: Final = f"{PARENT}.{LABEL}"
 READY_WITHIN_S: Final = 60.0
 ENDS_WITHIN_S: Final = 30.0
 UNLIMITED: Final = 1_000_000_000
@@ -41,15 +46,24 @@ PROFILE: Final = Profile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Enterprise:
+    """An approved organisation that holds PREFIX, and the API keys of those who have to do with it."""
+
+    organisation: str
+    editor: str = field(repr=False)
+    """Registers below PREFIX, and there alone."""
+    administrator: str = field(repr=False)
+    reviewer: str = field(repr=False)
+    operator: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryProcess:
     """A running node and what is needed to use it."""
 
     pid: int
     settings: RegistrySettings
-    organisation: str
-    token: str = field(repr=False)
-    """API key of the enterprise, for every right on its prefix."""
-    operator_token: str = field(repr=False)
+    enterprise: Enterprise
 
     @property
     def port(self) -> int:
@@ -65,7 +79,7 @@ def write_settings(directory: Path, name: str, dsn: str) -> Path:
         "[registry]",
         f'name = "{name}"',
         f"data_dir = {json.dumps(str(directory / name))}",
-        f'homes = ["{PREFIX.rpartition(".")[0]}", "{PREFIX}"]',
+        f'homes = ["{PARENT}"]',
         f"database = {json.dumps(dsn)}",
         'listen_addresses = ["127.0.0.1"]',
         'source_unlimited_networks = ["127.0.0.0/8"]',
@@ -76,43 +90,61 @@ def write_settings(directory: Path, name: str, dsn: str) -> Path:
     return path
 
 
-async def make_enterprise(settings: RegistrySettings) -> tuple[str, str, str]:
-    """Make an approved organisation that holds PREFIX. Returns its id, an API key of it, and one of the operator."""
+async def make_enterprise(settings: RegistrySettings) -> Enterprise:
+    """Make an organisation, have it approved, and give it PREFIX and no limits."""
     async with open_node(settings) as node:
-        accounts = Accounts(node.operations)
-        organisations = accounts.organisations
-        async with node.operations.transaction(COMMAND) as tx:
-            made = await organisations.create(tx, PROFILE)
-            operator = await accounts.make_operator_key(tx)
-        async with node.operations.transaction(REVIEWER) as tx:
-            made = await organisations.review(tx, made, approve=True, reason="")
+        accounts, operations = Accounts(node.operations), node.operations
+        prefix = Prefix.parse(PREFIX)
+        async with operations.transaction(COMMAND) as tx:
+            made = await accounts.organisations.create(tx, PROFILE)
+        async with operations.transaction(REVIEWER) as tx:
+            made = await accounts.organisations.review(tx, made, approve=True, reason="")
             quotas = Quotas(requests_per_minute=UNLIMITED, identifiers_per_day=UNLIMITED)
-            made = await organisations.set_quotas(tx, made, quotas)
-            (home,) = [home for home in settings.home_prefixes() if str(home) == PREFIX]
-            await assign(tx, home, made.id)
-        rights = ROLE_RIGHTS[Role.ENTERPRISE_EDITOR] | {Right.IDENTIFIER_READ}
-        async with node.operations.transaction(COMMAND) as tx:
-            new = NewKey(organisation=made.id, name="line 4", rights=rights, prefixes=frozenset({home.key}))
-            key = await accounts.keys.create(tx, HOST, new)
-    return made.id, key.token, operator.token
+            made = await accounts.organisations.set_quotas(tx, made, quotas)
+        await _allocate(node, settings, made.id)
+
+        async def key(role: Role, organisation: str | None, *prefixes: bytes) -> str:
+            rights = ROLE_RIGHTS[role]
+            limits = frozenset(prefixes) or None
+            new = NewKey(organisation=organisation, name=role.value, rights=rights, prefixes=limits)
+            async with operations.transaction(COMMAND) as tx:
+                return (await accounts.keys.create(tx, HOST, new)).token
+
+        return Enterprise(
+            organisation=made.id,
+            editor=await key(Role.ENTERPRISE_EDITOR, made.id, prefix.key),
+            administrator=await key(Role.ENTERPRISE_ADMINISTRATOR, made.id),
+            reviewer=await key(Role.REVIEWER, None),
+            operator=await key(Role.OPERATOR, None),
+        )
+
+
+async def _allocate(node: Node, settings: RegistrySettings, organisation: str) -> None:
+    """Give the organisation PREFIX, hosted here."""
+    allocation = Allocation.of(node.operations, settings, node.site)
+    wish = Wish(
+        organisation=organisation,
+        parent=Prefix.parse(PARENT),
+        label=LABEL,
+        hosting=Hosting.HOSTED,
+        purpose="products",
+    )
+    async with node.operations.transaction(COMMAND) as tx:
+        applied = await allocation.apply(tx, wish)
+    async with node.operations.transaction(REVIEWER) as tx:
+        await allocation.review(tx, applied.id, approve=True, reason="")
+        await allocation.allocate(tx, applied.id)
 
 
 @contextmanager
-def running(settings_file: Path, enterprise: tuple[str, str, str]) -> Iterator[RegistryProcess]:
+def running(settings_file: Path, enterprise: Enterprise) -> Iterator[RegistryProcess]:
     """Run the node for the duration of the block. Its log goes to a file beside its settings."""
     settings = load_registry_settings(settings_file, {})
-    organisation, token, operator_token = enterprise
     with settings_file.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "registry", str(settings_file)], stderr=log)
         try:
             _wait_until_ready(process, settings.admin_port, Path(log.name))
-            yield RegistryProcess(
-                pid=process.pid,
-                settings=settings,
-                organisation=organisation,
-                token=token,
-                operator_token=operator_token,
-            )
+            yield RegistryProcess(pid=process.pid, settings=settings, enterprise=enterprise)
         finally:
             process.terminate()
             process.wait(ENDS_WITHIN_S)
