@@ -63,7 +63,8 @@ class Delegation:
     prefix_services: tuple[Handle, ...] = ()
     """HS_SERV.PREFIX, likewise."""
     inactive: str | None = None
-    """Why the prefix is not served, where its HS_NAMESPACE says so: suspended by whom, since when."""
+    """Why the prefix is not served, where its HS_NAMESPACE or the denial of its record says so: suspended or revoked,
+    by whom, since when."""
     ttl_s: int = field(default=0, compare=False)
     """Seconds for which this may be cached; 0 for never."""
 

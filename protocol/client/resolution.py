@@ -30,6 +30,7 @@ from protocol.codes import REFERRALS, ResponseCode
 from protocol.errors import InvalidHandle, LameService, ResolutionFailed, Unreachable
 from protocol.handle import Handle, Prefix
 from protocol.site import Service, Site
+from protocol.statuses import parse_status
 from protocol.valuetypes.hs_site import (
     BELOW_SERVICE_TYPES,
     BELOW_SITE_TYPES,
@@ -301,7 +302,8 @@ class Resolution:
             case ResponseCode.VALUES_NOT_FOUND:
                 fact = Delegation(prefix=prefix, ttl_s=negative_ttl_s)
             case ResponseCode.HANDLE_NOT_FOUND:
-                fact = Delegation(prefix=prefix, exists=False, ttl_s=negative_ttl_s)
+                revoked = answer.message if parse_status(answer.message) is not None else None
+                fact = Delegation(prefix=prefix, exists=False, inactive=revoked, ttl_s=negative_ttl_s)
             case _:
                 self._give_up(failures.unusable(walk, answer))
                 return ()
@@ -387,7 +389,9 @@ class Resolution:
         if len(self._walks) > 1:
             self._give_up(failures.unregistered(walk, prefix))
             return
-        self._reply = self._denied(f"Prefix {prefix} is not registered")
+        fact = self._facts.get(prefix.key)
+        told = None if fact is None else fact.inactive
+        self._reply = self._denied(told or f"Prefix {prefix} is not registered")
 
     def _deny_inactive(self, walk: Walk, inactive: str) -> None:
         """The prefix of the target is suspended: its handles exist, and nothing is said of them."""
