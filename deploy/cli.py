@@ -5,13 +5,14 @@ Exit codes: 0 done, 1 denied by the authority that was asked, 2 usage or setting
 
 import json
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
-from deploy.commands.failure import exit_code, explain
+from deploy.commands.failure import exit_code, explain, facts
 from protocol.runtime.build import version
 
 COMMANDS: Final = {
@@ -20,7 +21,11 @@ COMMANDS: Final = {
     "status": "deploy.commands.local:status",
     "resolve": "deploy.commands.resolve:resolve",
     "import": "deploy.commands.records:import_",
+    "org": "deploy.commands.organisation:org",
+    "user": "deploy.commands.user:user",
+    "apikey": "deploy.commands.apikey:apikey",
     "prefix": "deploy.commands.prefix:prefix",
+    "id": "deploy.commands.identifier:identifier",
     "audit": "deploy.commands.audit:audit",
     "node": "deploy.commands.daemons:node",
     "resolver": "deploy.commands.daemons:resolver",
@@ -64,22 +69,22 @@ def main() -> NoReturn:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
-        _tell_machine(error.format_message())
+        _tell_machine(error.format_message(), {})
         sys.exit(error.exit_code)
     except Exception as error:
         message = explain(error)
         if message is None:
             raise
         click.echo(f"handlegrid: {message}", err=True)
-        _tell_machine(message)
+        _tell_machine(message, facts(error))
         sys.exit(exit_code(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell_machine(cause: str) -> None:
+def _tell_machine(cause: str, more: Mapping[str, Any]) -> None:
     """Repeat a failure as JSON on standard output, for who asked for JSON."""
     if "--json" in sys.argv[1:]:
-        click.echo(json.dumps({"failure": {"cause": cause}}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({"failure": {"cause": cause, **more}}, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What a failed command tells the person: which errors are expected, their text, and their exit code."""
 
 import errno
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 from deploy.local.ports import NoFreePort
 from deploy.local.processes import LocalError
@@ -20,6 +22,16 @@ class ExitCode(IntEnum):
     """Something that is needed does not answer: trying again may help."""
 
 
+class CommandFailed(Exception):
+    """A command that ends with a message and an exit code of its own."""
+
+    def __init__(self, message: str, code: ExitCode, facts: Mapping[str, Any]) -> None:
+        """facts: what machines are told beside the message."""
+        super().__init__(message)
+        self.code = code
+        self.facts = facts
+
+
 def explain(error: Exception) -> str | None:
     """The message for a person; None for what is a bug and needs its traceback."""
     match error:
@@ -27,7 +39,7 @@ def explain(error: Exception) -> str | None:
             return "the settings are not usable:\n" + "\n".join(f"  {fault}" for fault in error.faults)
         case StoreUnavailable():
             return f"{error}\nIs the database running? On one machine `handlegrid up` starts it."
-        case HandleError() | LocalError() | NoFreePort():
+        case CommandFailed() | HandleError() | LocalError() | NoFreePort():
             return str(error)
         case OSError() if error.errno == errno.EADDRINUSE:
             return f"{_without_number(error)}; another program listens there, so choose another port"
@@ -42,12 +54,19 @@ def explain(error: Exception) -> str | None:
 def exit_code(error: Exception) -> ExitCode:
     """The exit code that goes with the message."""
     match error:
+        case CommandFailed():
+            return error.code
         case SettingsError() | InvalidHandle():
             return ExitCode.USAGE
         case OSError() if error.filename is not None and not isinstance(error, ConnectionError):
             return ExitCode.USAGE
         case _:
             return ExitCode.NO_ANSWER
+
+
+def facts(error: Exception) -> Mapping[str, Any]:
+    """What machines are told beside the message."""
+    return error.facts if isinstance(error, CommandFailed) else {}
 
 
 def _without_number(error: OSError) -> str:
