@@ -118,6 +118,7 @@ class RegistryNode:
             asyncio.create_task(repeat(statistics.write, self.settings.statistics_interval_s, ended)),
             asyncio.create_task(watch.keep_looking(ended)),
             asyncio.create_task(Sequencer.of(self.settings, self.metrics).run(ended)),
+            asyncio.create_task(api.services.peers.run(ended)),
             *(asyncio.create_task(repeat(action, period_s, ended)) for action, period_s in api.tasks),
         ]
         lag = asyncio.create_task(measure_lag(self.metrics.event_loop_lag.set))

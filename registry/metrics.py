@@ -59,6 +59,12 @@ class RegistryMetrics(NodeMetrics):
             "Age of the oldest entry of the audit that has no number yet.",
             registry=self.registry,
         )
+        self.parent_route_matches = Gauge(
+            "handlegrid_parent_route_matches",
+            "Whether the prefix records of the node above name this node's site as it is.",
+            registry=self.registry,
+        )
+        self.parent_route_matches.set(float("nan"))  # until there is a node above, and it was asked
         self.disk_free = Gauge("handlegrid_disk_free_bytes", "Octets free.", ["use"], registry=self.registry)
 
     def registered(self, via: str, operation: OpCode, result: Result) -> None:

@@ -115,6 +115,12 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
         """Return the path of the audit's checkpoints."""
         return self.audit_checkpoints_file or self.data_dir / "audit.heads"
 
+    peers_interval_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    """Seconds between two looks at what is to be done with other nodes: moves, applications, messages."""
+
+    heartbeat_interval_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    """Seconds between two messages to the node above that this one is alive, and where."""
+
     def dsn(self) -> str:
         """Return the DSN of the database, from the file when there is one.
 

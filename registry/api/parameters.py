@@ -28,6 +28,7 @@ class Parameter:
 
 PARAMETERS: Final[dict[str, Parameter]] = {
     "application": Parameter(description="Id of an application.", example="app_mbzwc3tpmnqxezltorxxe2lo"),
+    "enrolment": Parameter(description="Id of an enrolment.", example="enr_mbzwc3tpmnqxezltorxxe2lo"),
     "entry": Parameter(description="Number of an entry.", example="1"),
     "field": Parameter(description="Name of a field.", example="telephone"),
     "identifier": Parameter(
@@ -43,6 +44,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "index": Parameter(description="Index of a value.", example="1", pattern="[0-9]{1,10}"),
     "job": Parameter(description="Id of a job.", example="job_mbzwc3tpmnqxezltorxxe2lo"),
     "key": Parameter(description="Id of an API key.", example="key_mbzwc3tpmnqxezltorxxe2lo"),
+    "move": Parameter(description="Id of a move.", example="mov_mbzwc3tpmnqxezltorxxe2lo"),
     "node": Parameter(description="Id of a node's key.", example="3f5c" * 16),
     "organisation": Parameter(description="Id of an organisation.", example="org_mbzwc3tpmnqxezltorxxe2lo"),
     "person": Parameter(description="Id of a person.", example="per_mbzwc3tpmnqxezltorxxe2lo"),

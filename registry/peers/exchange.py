@@ -194,6 +194,30 @@ class NodeClient:
             failure = PeerUnreachable(f"{place.authority} answers HTTP {status}: {_words(octets)}")
         raise failure
 
+    async def ask(
+        self,
+        place: Place,
+        path: str,
+        body: msgspec.Struct,
+        reply: type[Reply],
+        *,
+        wait_s: float = EXCHANGE_WAIT_S,
+    ) -> Reply:
+        """POST to a node of which nothing is proved yet; what it answers is to prove itself. Raises PeerUnreachable."""
+        failure = PeerUnreachable(f"{place.authority} has no address")
+        asked = _Asked("POST", path, msgspec.json.encode(body), wait_s)
+        headers = {"Content-Type": "application/json"}
+        for address in place.addresses:
+            try:
+                status, _, octets = await self._request(place, address, asked, headers)
+            except PeerUnreachable as error:
+                failure = error
+                continue
+            if status < 300:
+                return _read_as(octets, reply, place.authority)
+            failure = PeerUnreachable(f"{place.authority} answers HTTP {status}: {_words(octets)}")
+        raise failure
+
     async def _send(self, peer: Peer, place: Place, address: str, asked: "_Asked") -> "_Answer":
         headers = sign_request(
             self._key,
@@ -288,11 +312,7 @@ class _Problem(msgspec.Struct):
 
 def _decoded(answer: _Answer, reply: type[Reply], peer: Peer) -> Reply:
     if answer.status < 300:
-        try:
-            return msgspec.json.decode(answer.octets or b"{}", type=reply)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            text = f"node {peer.node[:16]} answers what cannot be read: {_clean(str(error))}"
-            raise PeerUnreachable(text) from None
+        return _read_as(answer.octets, reply, f"node {peer.node[:16]}")
     problem = _problem(answer.octets)
     detail = _clean(problem.detail) or f"HTTP {answer.status}"
     raise PeerRefused(
@@ -301,6 +321,13 @@ def _decoded(answer: _Answer, reply: type[Reply], peer: Peer) -> Reply:
         slug=problem.type.rpartition("/")[2][:100],
         retry=problem.retry or answer.status >= 500,
     )
+
+
+def _read_as(octets: bytes, reply: type[Reply], who: str) -> Reply:
+    try:
+        return msgspec.json.decode(octets or b"{}", type=reply)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PeerUnreachable(f"{who} answers what cannot be read: {_clean(str(error))}") from None
 
 
 def _problem(octets: bytes) -> _Problem:

@@ -11,6 +11,9 @@ from typing import Final
 from protocol.errors import InvalidHandle
 from protocol.handle import Prefix
 from protocol.value import ValueList
+from registry.allocation.allocating import put_identity
+from registry.initialise import administrator_of
+from registry.outcomes import SYSTEM
 from registry.peers import intake, moves, pages
 from registry.peers.messages import (
     Direction,
@@ -113,6 +116,17 @@ class LowerSide:
         await self._undo(tx, move)
         return await _end(tx, move, Phase.ABORTED)
 
+    async def drop_copy(self, prefix_key: bytes) -> None:
+        """Drop a part of what is left of a prefix that was moved away; at the end, refer nobody any more."""
+        async with self._home.operations.transaction(SYSTEM) as tx:
+            row = await tx.prefix_row(prefix_key)
+            if row is not None and row.homed:  # it came back meanwhile
+                await moves.forget_copy(tx.connection, prefix_key)
+            elif not await intake.drop_some(tx, prefix_key):
+                await moves.forget_copy(tx.connection, prefix_key)
+                if row is not None and row.moved is not None:
+                    await tx.save_prefix(replace(row, moved=None))
+
     async def _accepted(self, tx: Transaction, node: str, message: MoveMessage) -> Move:
         try:
             prefix = Prefix.parse(message.prefix)
@@ -207,6 +221,7 @@ class LowerSide:
             )
             await tx.save_prefix(row)
             log_home(tx, move.prefix, Action.HOME)
+            await put_identity(tx, administrator_of(move.prefix), move.organisation)
             move = await _go_on(tx, move, Phase.HOMED)
         if move.phase is not Phase.HOMED:
             raise _wrong(move)

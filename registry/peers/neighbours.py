@@ -1,12 +1,14 @@
 """Neighbours as they are stored: nodes above, nodes below, and where they take requests."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from protocol.handle import Prefix
 from protocol.site import Site
+from registry.accounts.service import Accounts
 from registry.allocation.routes import RouteRefused
+from registry.allocation.service import Allocation
 from registry.allocation.terms import Terms
 from registry.operations import Operations
 from registry.peers.exchange import (
@@ -18,7 +20,7 @@ from registry.peers.exchange import (
 )
 from registry.peers.node_key import NodeKey
 from registry.plain_http import PlainHttpRule
-from registry.store import Connection
+from registry.store import Connection, Store
 
 TEXT_MAX: Final = 1_000
 """Characters of a fault that are kept."""
@@ -37,11 +39,28 @@ class Home:
     """What every part of this package works with: this node, and how it speaks with others."""
 
     operations: Operations
+    accounts: Accounts
+    allocation: Allocation
     key: NodeKey
     site: Site
-    terms: Terms
     client: NodeClient
     plain_http: PlainHttpRule
+    utc_offset_s: int = 0
+    """Where the days of reports begin, in seconds east of Greenwich."""
+
+    @property
+    def terms(self) -> Terms:
+        """The rules by which this node allocates."""
+        return self.allocation.terms
+
+    @property
+    def store(self) -> Store:
+        """The node's database."""
+        return self.operations.context.store
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.fromtimestamp(self.operations.context.wall_clock(), UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

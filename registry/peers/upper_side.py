@@ -10,14 +10,13 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from protocol.site import Site
 from protocol.value import ValueList
-from registry.allocation import acts
 from registry.allocation.allocating import put_identity
 from registry.initialise import administrator_of
 from registry.outcomes import Origin
@@ -41,7 +40,6 @@ from registry.peers.probes import ProbeFailed, Prober
 from registry.prefixes import PrefixRow
 from registry.problem_types import ApiProblem
 from registry.problem_types.peers import MOVE_REFUSED
-from registry.store import Store
 from registry.transaction import Transaction
 
 LEASE: Final = timedelta(seconds=15)
@@ -103,8 +101,8 @@ class UpperSide:
     async def run_due(self) -> None:
         """Take up every move whose next step is due, and go on with it until it ends or has to wait."""
         while True:
-            now = self._now()
-            async with self._store.connection() as connection:
+            now = self._home.now()
+            async with self._home.store.connection() as connection:
                 move = await moves.claim(connection, now, now + self._lease)
             if move is None:
                 return
@@ -171,7 +169,7 @@ class UpperSide:
         return await self._store_move(move, after)
 
     async def _push(self, move: Move, peer: Peer, request: PageRequest) -> pages.Page:
-        async with self._store.connection() as connection:
+        async with self._home.store.connection() as connection:
             page = await read_page(self._home, connection, move.prefix, request)
         if page.rows or page.versions or page.rest is not None:
             parcel = wrap(page, move.id, peer.public_key)
@@ -194,7 +192,7 @@ class UpperSide:
         elif move.frozen_at is None:
             return await self._freeze_here(move)
         else:
-            async with self._store.connection() as connection:
+            async with self._home.store.connection() as connection:
                 if not await is_drained(connection, self._drains, move.id):
                     raise NotYet
         since_ms = 0 if move.differed else move.pass_ms
@@ -210,7 +208,7 @@ class UpperSide:
 
     async def _compare(self, move: Move) -> Move:
         there = await self._tell(move, Step.DIGEST, wait_s=DIGEST_WAIT_S)
-        async with self._store.connection() as connection:
+        async with self._home.store.connection() as connection:
             rows, digest = await pages.digest(connection, self._home.operations.context, move.prefix.key)
         if (rows, digest) != (there.rows, there.digest):
             if move.differed >= DIFFERED_MAX:
@@ -227,17 +225,17 @@ class UpperSide:
 
     async def _switch(self, move: Move) -> Move:
         """The one transaction after which the prefix is served elsewhere."""
-        terms = self._home.terms
+        allocation = self._home.allocation
         site = Site.decode((await self._below(move)).site)
         keep = timedelta(seconds=await self._longest_ttl_s(move) + COPY_MARGIN_S)
         async with self._home.operations.transaction(_origin(move)) as tx:
             if move.direction is Direction.DELEGATED:
                 after = await self._save(tx, move, replace(move, phase=Phase.OPEN, frozen_at=None))
-                await acts.switch_to_delegated(tx, terms, move.prefix, site, reason=_reason(move))
+                await allocation.switch_to_delegated(tx, move.prefix, site, reason=_reason(move))
                 await moves.keep_copy(tx.connection, move.prefix.key, tx.now + keep)
                 return after
             after = await self._save(tx, move, replace(move, phase=Phase.FINISH, frozen_at=tx.now))
-            await acts.switch_to_hosted(tx, terms, move.prefix, reason=_reason(move))
+            await allocation.switch_to_hosted(tx, move.prefix, reason=_reason(move))
             await put_identity(tx, administrator_of(move.prefix), move.organisation)
             row = await _row(tx, move)
             ranges = await tx.connection.fetchval(_RANGES, move.prefix.key)
@@ -258,22 +256,18 @@ class UpperSide:
             return await self._end(tx, move, Phase.DONE)
 
     async def _abort(self, move: Move) -> Move:
-        with suppress(PeerRefused):  # it knows nothing of the move, or is done with it
+        try:
             await self._tell(move, Step.ABORT)
+        except PeerRefused as error:  # it knows nothing of the move, or is done with it
+            if error.retry:
+                raise
         async with self._home.operations.transaction(_origin(move)) as tx:
             return await self._end(tx, move, Phase.ABORTED)
 
     # What the steps share.
 
-    @property
-    def _store(self) -> Store:
-        return self._home.operations.context.store
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._home.operations.context.wall_clock(), UTC)
-
     async def _below(self, move: Move) -> Downstream:
-        async with self._store.connection() as connection:
+        async with self._home.store.connection() as connection:
             below = await downstream(connection, move.node)
         if below is None or below.state == "barred":
             raise MoveFailed("the node below is not known here any more")
@@ -300,7 +294,7 @@ class UpperSide:
     async def _record(self, move: Move) -> ValueList:
         """The public values of the prefix record."""
         key = move.prefix.record.key
-        row = (await self._store.find([key])).get(key)
+        row = (await self._home.store.find([key])).get(key)
         if row is None or not row.stored:
             raise MoveFailed(f"there is no record {move.prefix.record}")
         return row.public
@@ -330,9 +324,9 @@ class UpperSide:
         return await self._save(tx, move, replace(move, phase=phase, ended=tx.now, frozen_at=None))
 
     async def _wait(self, move: Move, wait_s: float) -> None:
-        now = self._now()
+        now = self._home.now()
         after = replace(move, changed=now, next_at=now + timedelta(seconds=wait_s))
-        async with self._store.connection() as connection:
+        async with self._home.store.connection() as connection:
             await moves.save(connection, move, after)
 
     async def _failed(self, move: Move, fault: str, *, final: bool) -> None:
@@ -342,7 +336,7 @@ class UpperSide:
         )
         attempts = move.attempts + 1
         wait_s = min(BACKOFF_MAX_S, 0.5 * 2 ** min(attempts, 10)) * random.uniform(0.5, 1.0)
-        now = self._now()
+        now = self._home.now()
         after = replace(
             move, fault=fault, attempts=attempts, changed=now, next_at=now + timedelta(seconds=wait_s)
         )
@@ -360,7 +354,7 @@ class UpperSide:
                 and now - move.frozen_at > FROZEN_MAX
             ):
                 after = await self._thawed(move, after)
-            async with self._store.connection() as connection:
+            async with self._home.store.connection() as connection:
                 await moves.save(connection, move, after)
 
     async def _give_up(self, move: Move, reason: str) -> None:
