@@ -123,6 +123,7 @@ class OrganisationFilter(Paging, frozen=True, kw_only=True, forbid_unknown_field
     """Which organisations are listed."""
 
     state: OrganisationState | None = None
+    """In which state; any when missing."""
     uscc: Annotated[str, Meta(max_length=18, pattern="^[0-9A-Z]+$")] | None = None
     """The one with this unified social credit code."""
 
