@@ -112,7 +112,7 @@ async def running_front(
         services = make_services(node, made, make_documents(routes))
 
         async def authenticate(token: str) -> Caller | None:
-            return CALLERS.get(token)
+            return CALLERS.get(token) or await services.accounts.authenticate(token)
 
         credentials = Credentials(
             authenticate=authenticate,
