@@ -6,11 +6,13 @@ alike is left alone without a lock, so that repeating an interrupted import writ
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from protocol.codes import ResponseCode
 from protocol.errors import InvalidHandle
 from protocol.handle import Handle
+from protocol.value import ValueList
 from protocol.valuetypes import AdminPermission
 from protocol.wire import MAX_VALUES
 from registry.authority import BelowHome
@@ -56,6 +58,7 @@ from registry.writing import Action, LogEntry, NewRow, Row, State, Writing
 
 INHERITED_INDEX_MIN: Final = 100
 """Where administrators stand by custom; inherited ones take the first free indexes from here on."""
+NO_VALUES: Final = ValueList(b"", 0)
 _CREATE: Final = int(Action.CREATE)
 _READ_RIGHT: Final = Need(AdminPermission.READ_VALUE)
 
@@ -185,12 +188,11 @@ class Creations:
         except Refusal as refusal:
             return Gate(refusal)
         values = await self._context.prefix_values(handle, table, reader)
-        administrators = values_of_type([] if values is None else values.slices(), HS_ADMIN)
-        grants = grants_in(administrators)
+        administrators, grants = _administration(values or NO_VALUES)
         need = Need(prefix=right_to_create(handle))
         held = table.rows.get(handle.prefix.key)
         may_create = await self._context.is_allowed(by, need, (), grants, reader, held=held)
-        return Gate(None, held, grants, may_create, tuple(administrators), sum(map(len, administrators)))
+        return Gate(None, held, grants, may_create, administrators, sum(map(len, administrators)))
 
     async def _check_place(self, handle: Handle, table: PrefixTable, reader: Reader) -> None:
         place = check_homed(handle, table)
@@ -330,6 +332,13 @@ class Creations:
         batch.results[draft.position] = Replaced(draft.handle, new.version, overwritten=True)
         batch.log.append((draft.position, log_entry(new, Action.UPDATE)))
         return new
+
+
+@lru_cache(maxsize=4_096)  # the prefixes below which a busy node registers at a time
+def _administration(record: ValueList) -> tuple[tuple[bytes, ...], tuple[Grant, ...]]:
+    """The HS_ADMIN values among the values of a prefix record, and what they grant."""
+    administrators = values_of_type(record.slices(), HS_ADMIN)
+    return tuple(administrators), grants_in(administrators)
 
 
 def _take_in(item: Creation, gate: Gate, timestamp: bytes, *, inherit_admin: bool) -> Values:
