@@ -3,12 +3,10 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from base64 import b64encode
@@ -21,64 +19,16 @@ import pytest
 
 from deploy.local.deployment import DAEMONS, NODES, Deployment, replace_settings
 from deploy.local.ports import replace_taken
+from tests.support.machine import Machine, deployment
+from tests.support.tree import ROOT
 
-ROOT = Path(__file__).parents[2]
 PRODUCT = "88.100.1/pump-0001"
-
-
-class Machine:
-    """A deployment in a data directory of its own, driven by the command as a person would."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def run(self, *words: str, exit_code: int | None = 0) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [sys.executable, "-m", "deploy.cli", *words],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            cwd=ROOT,
-            env={**os.environ, "HANDLEGRID_HOME": str(self.home)},
-        )
-        assert exit_code in (None, done.returncode), (
-            f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        )
-        return done
-
-    def json(self, *words: str, exit_code: int | None = 0) -> Any:
-        return json.loads(self.run(*words, "--json", exit_code=exit_code).stdout)
-
-    def status(self) -> Any:
-        """What `status` says, whether everything is ready or not."""
-        return self.json("status", exit_code=None)
-
-    def processes(self) -> dict[str, int]:
-        return {process["name"]: process["pid"] for process in self.status()["processes"]}
-
-    def alive(self) -> list[int]:
-        """Processes whose command line names the data directory."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                if str(self.home) in path.read_bytes().decode(errors="replace"):
-                    found.append(int(path.parent.name))
-            except OSError:
-                continue
-        return found
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    home = Path(tempfile.mkdtemp(prefix="handlegrid-", dir="/tmp"))
-    home.chmod(0o755)  # as root, Postgres runs as another user
-    machine = Machine(home)
-    machine.run("up")
-    yield machine
-    machine.run("down")
-    assert machine.alive() == []
-    shutil.rmtree(home, ignore_errors=True)
+    with deployment() as made:
+        yield made
 
 
 @pytest.fixture
