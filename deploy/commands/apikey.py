@@ -167,17 +167,22 @@ def revoke(*, api: Api, key: str) -> None:
 
 @apikey.command(short_help="Make an operator's key, on the node's host.")
 @save_option
+@click.option(
+    "--unsafe", is_flag=True, help="Accept a database that may lose acknowledged writes in a crash."
+)
 @config_option
 @node_option
 @home_option
 @json_option
-def operator(*, save: Path | None, config: Path | None, node: str | None, home: Path, as_json: bool) -> None:
+def operator(
+    *, save: Path | None, unsafe: bool, config: Path | None, node: str | None, home: Path, as_json: bool
+) -> None:
     """Make a key with the rights of the node's operator, on the node's own host: the first key of a new node.
 
     It works in the node's database, so that it takes no key; the daemon may run.
     """
     settings = load_registry_settings(settings_of(config, node, home))
-    made = asyncio.run(_make_operator_key(settings))
+    made = asyncio.run(_make_operator_key(settings, unsafe=unsafe))
     if save:
         write_secret_file(save, made.token.encode() + b"\n")
     if as_json:
@@ -191,8 +196,8 @@ def operator(*, save: Path | None, config: Path | None, node: str | None, home: 
         )
 
 
-async def _make_operator_key(settings: RegistrySettings) -> ShownKey:
-    async with open_node(settings) as node, node.operations.transaction(COMMAND) as tx:
+async def _make_operator_key(settings: RegistrySettings, *, unsafe: bool) -> ShownKey:
+    async with open_node(settings, unsafe=unsafe) as node, node.operations.transaction(COMMAND) as tx:
         return await Accounts(node.operations).make_operator_key(tx)
 
 
