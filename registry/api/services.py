@@ -54,6 +54,7 @@ def make_services(
     documents: what the API says about itself. on_route: told whether the nodes above know where this one is.
     """
     accounts = Accounts(node.operations)
+    node.operations.is_barred = accounts.is_identity_barred
     allocation = Allocation.of(node.operations, settings, node.site)
     return Services(
         operations=node.operations,
