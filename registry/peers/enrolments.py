@@ -98,7 +98,7 @@ class Enrolments:
         self._home = home
 
     async def pin(self, url: str, expected: str | None) -> tuple[str, Site]:
-        """The key id and the site of the node at a URL. Raises ApiProblem (502, 422, 409).
+        """The key id and the site of the node at a URL. Raises ApiProblem (422).
 
         expected: the key id that it must have. A node whose key is pinned must still have that key.
         """

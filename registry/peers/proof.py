@@ -26,8 +26,8 @@ def challenge_octets(nonce: str) -> bytes:
 async def prove(home: Home, site: Site, prefix: Prefix) -> str:
     """Have the node of a site prove that it holds the key of the site, and give its key id.
 
-    prefix: on whose behalf it is spoken to. Raises ApiProblem: 422 for a site that cannot be used or a wrong proof, 502
-    when the node does not answer.
+    prefix: on whose behalf it is spoken to. Raises ApiProblem: a site that cannot be used, a wrong proof, a node
+    that does not answer (422).
     """
     try:
         public_key = key_of_site(site)

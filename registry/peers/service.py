@@ -100,6 +100,11 @@ class Peers:
         )
         return cls(home, settings=settings, on_route=on_route)
 
+    @property
+    def site(self) -> Site:
+        """The site record of this node."""
+        return self.home.site
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Do what runs beside the requests until the event is set; then end it wherever it is, and close everything.
 

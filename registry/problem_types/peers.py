@@ -64,7 +64,7 @@ NODE_SITE: Final = ProblemType(
 )
 NODE_UNREACHABLE: Final = ProblemType(
     slug="node-unreachable",
-    status=502,
+    status=422,
     title="The other node does not answer",
     title_zh="对端节点无响应",
     cause="Another node that this request needs did not answer, or did not prove who it is; `detail` says which.",

@@ -177,7 +177,7 @@ ROUTES: Final = (
     Route(
         method="POST",
         path=PATH + "/moves",
-        name="node.begin-move",
+        name="node.begin_move",
         summary="Begin to move a prefix",
         tag=TAG,
         handler=begin_move,
@@ -189,7 +189,7 @@ ROUTES: Final = (
     Route(
         method="POST",
         path=PATH + "/moves/{move}/pages",
-        name="node.take-page",
+        name="node.take_page",
         summary="Store a page of a prefix",
         tag=TAG,
         handler=take_page,
@@ -202,7 +202,7 @@ ROUTES: Final = (
     Route(
         method="POST",
         path=PATH + "/moves/{move}/page",
-        name="node.give-page",
+        name="node.give_page",
         summary="Read a page of a prefix",
         tag=TAG,
         handler=give_page,
@@ -215,7 +215,7 @@ ROUTES: Final = (
     Route(
         method="POST",
         path=PATH + "/moves/{move}/steps",
-        name="node.take-step",
+        name="node.take_step",
         summary="Take a step of a move",
         tag=TAG,
         handler=take_step,

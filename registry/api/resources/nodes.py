@@ -361,7 +361,7 @@ ROUTES: Final = (
     Route(
         method="GET",
         path=ONE + "/reports",
-        name="node.list-reports",
+        name="node.list_reports",
         summary="List the reports of a node",
         tag=TAG,
         handler=list_reports,
@@ -398,7 +398,7 @@ ROUTES: Final = (
         summary="Have the node of an application prove its key",
         tag=TAG,
         handler=prove,
-        right=Right.PREFIX_READ,
+        right=Right.PREFIX_APPLY,
         reply=ProofView,
         eager=False,
         problems=(APPLICATION_STATE, NODE_SITE, NODE_UNREACHABLE),
