@@ -12,6 +12,7 @@ from registry.accounts.organisation import (
     TRANSITIONS,
     Act,
     Filing,
+    FilingState,
     Organisation,
     Quotas,
     Review,
@@ -144,7 +145,9 @@ class Organisations:
         former: str | None = getattr(organisation, column)
         if former is not None:
             await self._people.release(tx, former)
-        changes: dict[str, object] = {column: await self._register(tx, organisation.id, purpose, person, "/person")}
+        changes: dict[str, object] = {
+            column: await self._register(tx, organisation.id, purpose, person, "/person")
+        }
         if purpose is Purpose.LEGAL_REPRESENTATIVE:
             changes |= _again(organisation, tx.origin.actor)
         return await self._apply(tx, organisation, Act.CHANGE, changes)
@@ -171,8 +174,9 @@ class Organisations:
         }
         if organisation.submitted_by == tx.origin.actor:
             raise ApiProblem(SELF_REVIEW, "You submitted this organisation, or changed it last.")
-        if approve:
+        if approve:  # what was filed with the node above is filed afresh
             changes["approved_certificate"] = organisation.profile.certificate
+            changes |= {"filing_state": FilingState.NONE.value, "filing_reason": "", "filed_at": None}
         try:
             return await self._apply(tx, organisation, act, changes, reason)
         except asyncpg.UniqueViolationError:

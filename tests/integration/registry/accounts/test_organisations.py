@@ -208,6 +208,17 @@ async def test_filing_and_quotas_are_noted(office: Office) -> None:
     assert allowed.filing.at is not None
 
 
+async def test_what_was_approved_again_is_filed_again(office: Office) -> None:
+    service, made = office.accounts.organisations, await office.organisation()
+    async with office.acting() as tx:
+        filed = await office.accounts.set_filing(tx, made.id, state=FilingState.FILED)
+        changed = await service.change(tx, filed, profile(name="示例阀门厂"))
+    assert changed.filing.state is FilingState.FILED
+    async with office.acting(REVIEWER) as tx:
+        again = await service.review(tx, changed, approve=True, reason="")
+    assert (again.filing.state, again.filing.at) == (FilingState.NONE, None)
+
+
 async def test_another_legal_representative_is_reviewed_again_and_the_former_one_released(
     office: Office,
 ) -> None:
