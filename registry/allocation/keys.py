@@ -34,5 +34,5 @@ async def make_administrator_key(tx: Transaction, prefix: Prefix) -> tuple[Ident
         index=administrator.index, type="HS_SECKEY", data=secret.encode(), permissions=SECRET_PERMISSIONS
     )
     expect(await tx.put_values(administrator.handle, ValueList.of([value]), by=OPERATOR))
-    tx.audit("prefix.administrator-key", str(allocated.prefix), organisation=allocated.organisation)
+    tx.audit("prefix.make_key", str(allocated.prefix), organisation=allocated.organisation)
     return administrator, secret
