@@ -155,7 +155,7 @@ class Idempotency:
         text = msgspec.json.encode(headers).decode()
         try:
             await connection.execute(
-                _KEEP, claim.caller, claim.key, claim.digest, response.status, text, body, secret
+                _KEEP, claim.caller, claim.key, self._digest(claim), response.status, text, body, secret
             )
         except asyncpg.UniqueViolationError:
             raise KeyTaken from None
@@ -170,8 +170,12 @@ class Idempotency:
             async with self._store.connection() as connection:
                 status = await connection.execute(_PURGE)
 
+    def _digest(self, claim: Claim) -> bytes:
+        """What is kept of a request: keyed, since a body may hold a password that a plain digest lets people guess."""
+        return self._sealer.digest(b"idempotency", claim.digest)
+
     def _answer(self, claim: Claim, record: asyncpg.Record) -> None:
-        if record["request_digest"] != claim.digest:
+        if record["request_digest"] != self._digest(claim):
             raise ApiProblem(KEY_REUSED, f"The {HEADER} came before, with another method, target or body.")
         body = record["body"]
         if record["sealed"] and body is not None:
