@@ -8,7 +8,9 @@ from registry.client.audit import AuditCalls, UsageCalls
 from registry.client.connection import DEADLINE_S, Connection
 from registry.client.credential import Credential
 from registry.client.identifiers import IdentifierCalls, RangeCalls
+from registry.client.nodes import NodeCalls, UpstreamCalls
 from registry.client.organisations import OrganisationCalls
+from registry.client.prefixes import ApplicationCalls, MoveCalls, PrefixCalls
 from registry.client.retrying import Retries
 from registry.client.users import SessionCalls, UserCalls
 
@@ -41,6 +43,11 @@ class RegistryClient:
         self.users = UserCalls(self.connection)
         self.sessions = SessionCalls(self.connection)
         self.api_keys = ApiKeyCalls(self.connection)
+        self.applications = ApplicationCalls(self.connection)
+        self.prefixes = PrefixCalls(self.connection)
+        self.moves = MoveCalls(self.connection)
+        self.nodes = NodeCalls(self.connection)
+        self.upstream = UpstreamCalls(self.connection)
         self.identifiers = IdentifierCalls(self.connection)
         self.ranges = RangeCalls(self.connection)
         self.audit = AuditCalls(self.connection)

@@ -13,18 +13,23 @@ from registry.accounts.person import Person
 from registry.accounts.profile import CertificateType, Industry, OrganisationKind, Profile, Region
 from registry.accounts.roles import Right, Role
 from registry.accounts.user import SignIn
-from registry.api.route import Access, Route
+from registry.api.route import Route
 from registry.api.schemas.apikeys import NewApiKey
+from registry.api.schemas.applications import NewApplication
 from registry.api.schemas.base import Page
 from registry.api.schemas.identifiers import IdentifierFilter
+from registry.api.schemas.nodes import FilingDecision, NewEnrolment, NewMove
 from registry.api.schemas.organisations import Decision, NewOrganisation, OrganisationQuotas
+from registry.api.schemas.prefixes import NewRoute
 from registry.api.schemas.ranges import RangeFilter
+from registry.api.schemas.sites import SiteForm
 from registry.api.schemas.users import NewUser, UserPerson
 from registry.api.table import ROUTES
 from registry.client import Answer, Connection, RegistryClient
 from registry.client.address import API_PATH
 from registry.identifiers.forms import BatchForm, NewIdentifier, NewRange, StateChange
 from registry.identifiers.values import ValueForm
+from registry.peers.messages import Direction, FilingState
 
 PROFILE = Profile(
     name="样例机械有限公司",
@@ -37,6 +42,7 @@ PROFILE = Profile(
 PERSON = Person(name="a")
 VALUE = ValueForm(index=1, type="URL", data="https://example.com")
 NEW = NewIdentifier(identifier="88.100.1/a", values=[VALUE])
+SITE = SiteForm(servers=())
 QUOTAS = OrganisationQuotas(requests_per_minute=1, identifiers_per_day=1, users_max=1, keys_max=1)
 
 Call = Callable[[RegistryClient], Any]
@@ -85,6 +91,47 @@ CALLS: Final[dict[str, Call]] = {
     "key.suspend": lambda c: c.api_keys.suspend("key_a", "why"),
     "key.resume": lambda c: c.api_keys.resume("key_a", "why"),
     "key.revoke": lambda c: c.api_keys.revoke("key_a"),
+    "application.create": lambda c: c.applications.create(NewApplication(parent="88.100", purpose="pumps")),
+    "application.list": lambda c: c.applications.every(),
+    "application.read": lambda c: c.applications.get("app_a"),
+    "application.review": lambda c: c.applications.review("app_a", Decision.APPROVE, version=1),
+    "application.withdraw": lambda c: c.applications.withdraw("app_a"),
+    "application.prove": lambda c: c.applications.prove("app_a"),
+    "application.allocate": lambda c: c.applications.allocate("app_a"),
+    "prefix.list": lambda c: c.prefixes.every(),
+    "prefix.read": lambda c: c.prefixes.get("88.100.1"),
+    "prefix.history": lambda c: c.prefixes.history("88.100.1"),
+    "prefix.suspend": lambda c: c.prefixes.suspend("88.100.1", "why"),
+    "prefix.resume": lambda c: c.prefixes.resume("88.100.1", "why"),
+    "prefix.revoke": lambda c: c.prefixes.revoke("88.100.1", "why"),
+    "prefix.purge": lambda c: c.prefixes.purge("88.100.1", "why"),
+    "prefix.transfer": lambda c: c.prefixes.transfer("88.100.1", "org_a", "why"),
+    "prefix.change_route": lambda c: c.prefixes.change_route(
+        "88.100.1", NewRoute(site=SITE, reason="why"), version=1
+    ),
+    "prefix.make_key": lambda c: c.prefixes.make_key("88.100.1"),
+    "prefix.assign": lambda c: c.prefixes.assign("88.100.1", "org_a"),
+    "prefix.probe": lambda c: c.prefixes.probe("88.100.1"),
+    "prefix.move": lambda c: c.prefixes.move("88.100.1", NewMove(to=Direction.HOSTED, reason="why")),
+    "move.list": lambda c: c.moves.every(),
+    "move.read": lambda c: c.moves.get("mov_a"),
+    "move.abort": lambda c: c.moves.abort("mov_a", "why"),
+    "node.list": lambda c: c.nodes.every(),
+    "node.read": lambda c: c.nodes.get("a" * 64),
+    "node.confirm": lambda c: c.nodes.confirm("a" * 64),
+    "node.bar": lambda c: c.nodes.bar("a" * 64, "why"),
+    "node.readmit": lambda c: c.nodes.readmit("a" * 64, "why"),
+    "node.list_reports": lambda c: c.nodes.reports("a" * 64),
+    "filing.list": lambda c: c.nodes.filings(),
+    "filing.decide": lambda c: c.nodes.decide_filing(
+        "a" * 64, "org_a", FilingDecision(state=FilingState.FILED)
+    ),
+    "upstream.list": lambda c: c.upstream.list(),
+    "upstream.forget": lambda c: c.upstream.forget("a" * 64),
+    "outbox.list": lambda c: c.upstream.outbox(),
+    "enrolment.create": lambda c: c.upstream.enrol(NewEnrolment(url="https://node.example")),
+    "enrolment.list": lambda c: c.upstream.enrolments(),
+    "enrolment.read": lambda c: c.upstream.enrolment("enr_a"),
     "identifier.create": lambda c: c.identifiers.create(NEW),
     "identifier.batch": lambda c: c.identifiers.batch(BatchForm(items=[])),
     "identifier.list": lambda c: c.identifiers.every(IdentifierFilter(prefix="88.100.1")),
@@ -112,7 +159,9 @@ NOT_CALLED: Final = frozenset({"whoami.read_personal", "problem.list", "problem.
 CALLABLE: Final = [
     route
     for route in ROUTES
-    if route.access is not Access.NODE and not route.name.startswith("api.") and route.name not in NOT_CALLED
+    if not route.path.startswith(f"{API_PATH}/node/")
+    and not route.name.startswith("api.")
+    and route.name not in NOT_CALLED
 ]
 
 
