@@ -1,9 +1,9 @@
 """Drafting: from what was asked for to what shall be stored, as far as that takes no look at the database."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from protocol.handle import Handle, fold
@@ -20,8 +20,7 @@ NAMES: tuple[str, ...] = ("identifier", "prefix and suffix", "prefix and mint")
 """The ways to name a new identifier."""
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct, gc=False):  # no part of a cycle, and one for each item of a batch
     """One new identifier on its way."""
 
     place: int
@@ -49,14 +48,17 @@ def draft_of(form: NewIdentifier, place: int, *, day: date, default_ttl_s: int) 
     range_id = None if form.range is UNSET else form.range
     if form.mint is not UNSET:
         return _minted(form, place, values, state, day)
-    if form.identifier is not UNSET and form.prefix is UNSET and form.suffix is UNSET:
-        name = form.identifier
-    elif form.identifier is UNSET and form.prefix is not UNSET and form.suffix is not UNSET:
-        name = f"{_one_prefix(form.prefix)}/{form.suffix}"
-    else:
-        raise _misnamed()
-    octets = name_octets(name)
+    octets = name_octets(_name(form))
     return Draft(place, Handle(octets), octets[: octets.index(b"/")].upper(), values, state, range_id)
+
+
+def _name(form: NewIdentifier) -> str:
+    name, prefix, suffix = form.identifier, form.prefix, form.suffix
+    if name is not UNSET and prefix is UNSET and suffix is UNSET:
+        return name
+    if name is UNSET and prefix is not UNSET and suffix is not UNSET:
+        return f"{_one_prefix(prefix)}/{suffix}"
+    raise _misnamed()
 
 
 def name_octets(name: str, member: str = "identifier") -> bytes:

@@ -173,7 +173,7 @@ class Registrar:
         groups: dict[tuple[bytes, str], list[Draft]] = {}
         for draft in drafts:
             groups.setdefault((draft.prefix, self._series_key(draft)), []).append(draft)
-        for (prefix, key), group in groups.items():
+        for (prefix, key), group in sorted(groups.items()):  # counters are locked in one order
             series = group[0].series
             assert series is not None
             numbers = [0] * len(group)

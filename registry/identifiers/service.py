@@ -166,7 +166,9 @@ def make_identifiers(operations: Operations, *, default_ttl_s: int, utc_offset_s
         for place, waiting in enumerate(group):
             places.setdefault(waiting.asked[1], []).append(place)
         outcomes: dict[int, Created | ApiProblem] = {}
-        for caller, own in places.items():
+        for caller, own in sorted(
+            places.items(), key=_by_id
+        ):  # so that groups wait for each other in one order
             forms = [group[place].asked[0] for place in own]
             origins = [group[place].origin for place in own]
             done = await registrar.register(tx, forms, caller, origins=origins)
@@ -181,6 +183,10 @@ def make_identifiers(operations: Operations, *, default_ttl_s: int, utc_offset_s
         ranges=Reserver(context, registrar.day),
         default_ttl_s=default_ttl_s,
     )
+
+
+def _by_id(entry: tuple[Caller, list[int]]) -> str:
+    return entry[0].id
 
 
 def _status(form: StateChange) -> Status:
