@@ -51,9 +51,12 @@ from registry.problem_types import (
     ApiProblem,
     ProblemType,
 )
+from registry.problem_types.peers import NODE_SIGNATURE
 from registry.transaction import Transaction
 
 PATH: Final = "/api/v1/"
+SIGNATURE: Final = "Signature-Input"
+"""Of RFC 9421: what every request between nodes carries."""
 RETRY_AFTER_S: Final = 5
 UNMATCHED: Final = "none"
 """Label of a request that meant no operation."""
@@ -177,6 +180,8 @@ class ApiApp:
             raise ApiProblem(FORBIDDEN, f"The operation takes the right {route.right.value}.")
 
     async def _admit_node(self, request: _Request, route: Route) -> None:
+        if SIGNATURE not in request.http.headers:  # then its body is not worth reading
+            raise ApiProblem(NODE_SIGNATURE, "The request is not signed.")
         request.signed_body = (
             b"" if route.body is None else await read_body(request.http, route.body_octets_max)
         )

@@ -14,10 +14,11 @@ from msgspec import inspect as types
 def describe_fields(components: Mapping[str, dict[str, Any]], shapes: Iterable[type[msgspec.Struct]]) -> None:
     """Write the docstring of every field into the schemas of its shape; those of shapes within shapes too."""
     for shape in _reachable(shapes):
-        properties = components.get(shape.__name__, {}).get("properties", {})
-        for name, text in _docstrings(shape).items():
-            if name in properties:
-                properties[name] = {**properties[name], "description": text}
+        name = shape.__name__ if shape.__name__ in components else f"{shape.__module__}.{shape.__qualname__}"
+        properties = components.get(name, {}).get("properties", {})
+        for field, text in _docstrings(shape).items():
+            if field in properties:
+                properties[field] = {**properties[field], "description": text}
 
 
 def _reachable(shapes: Iterable[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:

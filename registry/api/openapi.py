@@ -36,6 +36,7 @@ from registry.problem_types import (
     UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
 )
+from registry.problem_types.peers import NODE_SIGNATURE
 
 Json: TypeAlias = dict[str, Any]
 
@@ -85,7 +86,7 @@ def problems_of(route: Route) -> tuple[ProblemType, ...]:
     if route.access in (Access.RIGHT, Access.SIGNED_IN):
         kinds += [UNAUTHENTICATED, HTTPS_REQUIRED, TOO_MANY_REQUESTS]
     if route.access is Access.NODE:
-        kinds += [UNAUTHENTICATED, FORBIDDEN]
+        kinds += [NODE_SIGNATURE, HTTPS_REQUIRED]
     if route.access is Access.RIGHT:
         kinds.append(FORBIDDEN)
     if route.access is Access.PUBLIC and route.is_write:
@@ -106,16 +107,17 @@ def problems_of(route: Route) -> tuple[ProblemType, ...]:
 def make_document(routes: Sequence[Route]) -> Json:
     """The whole document."""
     shapes = list(dict.fromkeys(shape for route in routes for shape in _shapes(route)))
-    references, components = msgspec.json.schema_components([ProblemBody, *shapes], ref_template=REFERENCE)
-    describe_fields(components, [ProblemBody, *shapes])
-    schemas = dict(zip(shapes, references[1:], strict=True))
+    references, long_named = msgspec.json.schema_components([ProblemBody, *shapes], ref_template=REFERENCE)
+    describe_fields(long_named, [ProblemBody, *shapes])
+    components = {_short(name): _with_short_names(schema) for name, schema in sorted(long_named.items())}
+    schemas = {shape: _with_short_names(schema) for shape, schema in zip(shapes, references[1:], strict=True)}
+    queries = {route.query: _target(schemas[route.query]) for route in routes if route.query is not None}
     paths: dict[str, Json] = {}
     for route in routes:
-        parameters = [] if route.query is None else _query_parameters(components[route.query.__name__])
+        parameters = [] if route.query is None else _query_parameters(components[queries[route.query]])
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas, parameters)
-    for route in routes:
-        if route.query is not None:  # spelled out as parameters
-            components.pop(route.query.__name__, None)
+    for name in queries.values():  # spelled out as parameters
+        components.pop(name, None)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -139,6 +141,33 @@ def make_document(routes: Sequence[Route]) -> Json:
             },
         },
     }
+
+
+def _short(name: str) -> str:
+    """The name of a component: that of its class, after the last part of its module where two classes have one."""
+    module, dot, own = name.rpartition(".")
+    return own if not dot else module.rpartition(".")[2].title().replace("_", "") + own
+
+
+def _with_short_names(schema: Any) -> Any:
+    """The same schema, whose references have short names."""
+    match schema:
+        case dict():
+            return {
+                key: REFERENCE.format(name=_short(_target(schema)))
+                if key == "$ref"
+                else _with_short_names(value)
+                for key, value in schema.items()
+            }
+        case list():
+            return [_with_short_names(item) for item in schema]
+        case _:
+            return schema
+
+
+def _target(reference: Json) -> str:
+    """What a reference leads to."""
+    return str(reference["$ref"]).rpartition("/")[2]
 
 
 def _shapes(route: Route) -> list[type[msgspec.Struct]]:

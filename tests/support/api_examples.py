@@ -63,6 +63,10 @@ def _prefix(side: Side) -> Mapping[str, str]:
     return {"prefix": side.prefix}
 
 
+def _move(side: Side) -> Any:
+    return {"to": "delegated", "node": side.made["node"], "reason": "a node of its own"}
+
+
 def _reason(side: Side) -> Any:
     return {"reason": "an inspection"}
 
@@ -214,14 +218,53 @@ PREFIXES: Final = {
     "prefix.transfer": Example(
         path=_prefix, body=lambda side: {"organisation": side.organisation, "reason": "sold"}, expected=(409,)
     ),
-    "prefix.change-route": Example(
+    "prefix.change_route": Example(
         path=_prefix, body=lambda side: {"site": SITE, "reason": "moved"}, expected=(409,)
     ),
-    "prefix.make-key": Example(path=_prefix),
+    "prefix.make_key": Example(path=_prefix),
     "prefix.assign": Example(
         path=_prefix, body=lambda side: {"organisation": side.organisation}, expected=(409,)
     ),
 }
+NEIGHBOURS: Final = {
+    "node.list": Example(foreign=None),
+    "node.read": Example(path=_named("node")),
+    "node.confirm": Example(path=_named("node"), refused=frozenset({Role.OPERATOR})),
+    "node.bar": Example(path=_named("node"), body=_reason),
+    "node.readmit": Example(path=_named("node"), body=_reason, expected=(409,)),
+    "node.list_reports": Example(path=_named("node")),
+    "filing.decide": Example(
+        path=_named("node", "organisation"), body=lambda side: {"state": "filed"}, expected=(404,)
+    ),
+    "filing.list": Example(foreign=None),
+    "application.prove": Example(path=_named("application"), expected=(409,)),
+    "upstream.list": Example(foreign=None),
+    "upstream.forget": Example(path=_named("node"), expected=(404,)),
+    "outbox.list": Example(foreign=None),
+    "enrolment.create": Example(
+        body=lambda side: {"url": "http://127.0.0.1:9"}, foreign=None, expected=(400, 409, 422, 502, 503)
+    ),
+    "enrolment.list": Example(foreign=None),
+    "enrolment.read": Example(
+        path=lambda side: {"enrolment": "enr_aaaaaaaaaaaaaaaaaaaa"}, foreign=None, expected=(404,)
+    ),
+    "prefix.move": Example(path=_prefix, body=_move, expected=(409, 422)),
+    "prefix.probe": Example(path=_prefix, expected=(409, 422)),
+    "move.list": Example(foreign=None),
+    "move.read": Example(path=_named("move")),
+    "move.abort": Example(path=_named("move"), body=_reason, expected=(409,)),
+    "node.challenge": Example(body=lambda side: {"nonce": "0123456789abcdef"}, foreign=None),
+    "node.apply": Example(),
+    "node.ready": Example(path=lambda side: {"enrolment": "enr_aaaaaaaaaaaaaaaaaaaa"}),
+    "node.heartbeat": Example(),
+    "node.file": Example(),
+    "node.report": Example(),
+    "node.begin_move": Example(),
+    "node.take_page": Example(path=_named("move")),
+    "node.give_page": Example(path=_named("move")),
+    "node.take_step": Example(path=_named("move")),
+}
+"""What nodes sign is refused to everybody else before its body is read."""
 NODE: Final = {
     "audit.list": Example(foreign=None),
     "audit.head": Example(foreign=None),
@@ -233,5 +276,7 @@ NODE: Final = {
     "problem.list": Example(foreign=None),
     "problem.read": Example(path=lambda side: {"slug": "not-found"}, foreign=None),
 }
-EXAMPLES: Final[Mapping[str, Example]] = ORGANISATIONS | USERS | KEYS | PREFIXES | IDENTIFIERS | NODE
+EXAMPLES: Final[Mapping[str, Example]] = (
+    ORGANISATIONS | USERS | KEYS | PREFIXES | IDENTIFIERS | NEIGHBOURS | NODE
+)
 """By the name of the route."""

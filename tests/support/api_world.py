@@ -87,6 +87,8 @@ def _alike(text: str) -> str:
     kind, mark, _ = text.partition("_")
     if mark and len(kind) == 3:
         return new_id(kind)
+    if len(text) == 64:  # the id of a key
+        return "9" * 64
     return text + "9" if text.isdigit() else text + "-unknown"
 
 
@@ -143,6 +145,7 @@ async def _side(plant: RunningRegistry, tokens: Mapping[Role, str], *, number: i
         side.users[role], side.tokens[role] = await _user(plant, services, made.id, role)
     await _allocate(plant, tokens, side)
     await _furnish(plant, side)
+    await _neighbour(plant, side, number)
     return side
 
 
@@ -199,6 +202,30 @@ async def _furnish(plant: RunningRegistry, side: Side) -> None:
     side.made["identity"] = f"301:{side.prefix}/ADMIN"
     identity = {"identity": side.made["identity"], "subject": side.organisation}
     await made(plant, token, f"/api/v1/organisations/{side.organisation}/identities", identity)
+
+
+async def _neighbour(plant: RunningRegistry, side: Side, number: int) -> None:
+    """Let the enterprise have a node of its own, and a move that has failed, as they stand in the database."""
+    side.made["node"], side.made["move"] = f"{number}" * 64, new_id("mov")
+    site = plant.node.site.encode()
+    async with plant.node.services.store.connection() as connection:
+        await connection.execute(
+            """INSERT INTO downstream_nodes (node, public_key, site, claim, organisation, state, first_seen, last_seen)
+            VALUES ($1, $2, $3, $4, $4, 'known', now(), now())""",
+            side.made["node"],
+            b"key",
+            site,
+            side.organisation,
+        )
+        await connection.execute(
+            """INSERT INTO moves (id, prefix, name, direction, drives, node, organisation, phase, next_at, started_by,
+                started, changed, ended)
+            VALUES ($1, $2, $2, 'delegated', true, $3, $4, 'aborted', now(), 'usr_x', now(), now(), now())""",
+            side.made["move"],
+            side.prefix.encode(),
+            side.made["node"],
+            side.organisation,
+        )
 
 
 async def made(

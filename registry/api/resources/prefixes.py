@@ -259,7 +259,7 @@ ROUTES: Final = (
     Route(
         method="PUT",
         path=ONE + "/route",
-        name="prefix.change-route",
+        name="prefix.change_route",
         summary="Change the addresses of a delegated prefix's node",
         tag=TAG,
         handler=change_route,
@@ -272,7 +272,7 @@ ROUTES: Final = (
     Route(
         method="POST",
         path=ONE + "/administrator-key",
-        name="prefix.make-key",
+        name="prefix.make_key",
         summary="Make a key for the administrator of a hosted prefix",
         tag=TAG,
         handler=make_key,

@@ -218,6 +218,7 @@ class FilingFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Which filings."""
 
     node: KeyId | None = None
+    """Of one node alone."""
 
 
 class FilingDecision(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

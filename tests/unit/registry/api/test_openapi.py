@@ -1,6 +1,7 @@
 """The document of the API describes every route, completely and in valid OpenAPI 3.1."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -53,6 +54,11 @@ def test_every_shape_says_what_it_is() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     silent = [name for name, schema in schemas.items() if not schema.get("description")]
     assert not silent
+
+
+def test_shapes_and_operations_have_names_that_generators_of_clients_understand() -> None:
+    assert all(name.isidentifier() for name in DOCUMENT["components"]["schemas"])
+    assert all(re.fullmatch(r"[a-z_]+(\.[a-z_]+)?", route.name) for route in ROUTES)
 
 
 def test_a_field_carries_its_docstring() -> None:
