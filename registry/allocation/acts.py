@@ -84,6 +84,7 @@ async def suspend(tx: Transaction, terms: Terms, prefix: Prefix, *, reason: str)
     """Let nothing below the prefix be answered any more but that it is suspended, why and since when.
 
     Its record keeps saying so; who serves the prefix is withheld until it is resumed. The reason is public.
+    Prefixes that are allocated below it are suspended each on its own.
     """
     allocated = await begin(tx, prefix, PrefixAct.SUSPEND, idle=False)
     text = status_text(Status.SUSPENDED, terms, tx.now, reason)

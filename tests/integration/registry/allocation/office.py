@@ -59,11 +59,13 @@ class Office:
         self.allocation = Allocation(bench.operations, terms)
 
     @classmethod
-    async def open(cls, dsn: str, *, openings: tuple[Opening, ...] = ()) -> Self:
-        """Open a node that homes 88.100, and approve two organisations."""
-        bench = await Bench.open(dsn, homes=("88.100",))
+    async def open(
+        cls, dsn: str, *, homes: tuple[str, ...] = ("88.100",), openings: tuple[Opening, ...] = ()
+    ) -> Self:
+        """Open a node that homes prefixes, and approve two organisations."""
+        bench = await Bench.open(dsn, homes=homes)
         rules = NameRules(levels=DEFAULT_RULES)
-        terms = Terms(node="88.100", site=a_site("1.1.1.1"), names=rules, openings=openings)
+        terms = Terms(node=homes[0], site=a_site("1.1.1.1"), names=rules, openings=openings)
         office = cls(bench, terms)
         for organisation, review in ((ACME, "approved"), (RIVAL, "approved"), (DRAFTED, "draft")):
             await office.execute(_ORGANISATION, organisation, review, None)

@@ -206,3 +206,17 @@ async def test_an_organisation_may_be_let_hold_a_prefix_of_the_nodes_own(office:
         "88.100/pump", url("https://a.example/"), by=principal(), inherit_admin=True
     )
     assert isinstance(created, Created)
+
+
+async def test_a_root_allocates_prefixes_of_one_label(database: str) -> None:
+    root = await Office.open(database, homes=("0.0", "0.NA"))
+    allocated = await root.allocated("88", parent=None, site=a_site(), proved=True)
+
+    assert (str(allocated.prefix), allocated.parent) == ("88", None)
+    assert isinstance(await root.bench.ask("0.NA/88"), Found)
+    assert isinstance(await root.bench.ask("88/x"), Referred)
+    assert str((await root.approved(None, parent=None)).prefix) == "10"
+    with pytest.raises(ApiProblem) as caught:
+        await root.apply("100", parent="88")
+    assert caught.value.type.slug == "prefix-parent"
+    await root.bench.close()
