@@ -39,6 +39,7 @@ _COUNT_FAILURE: Final = "UPDATE users SET failures = $2, locked_until = $3 WHERE
 _FORGIVE: Final = """
     UPDATE users SET failures = 0, locked_until = NULL, last_sign_in = $2, password = coalesce($4, password)
     WHERE id = $1 AND password = $3 AND state = 'active'"""
+_IS_BARRED: Final = "SELECT suspended_reason IS NOT NULL FROM organisations WHERE id = $1 FOR SHARE"
 _INSERT: Final = """
     INSERT INTO sessions (id, lookup, digest, user_id, created, last_used, expires)
     VALUES ($1, $2, $3, $4, $5, $5, $6)"""
@@ -102,8 +103,9 @@ class Sessions:
             if self._passwords.is_outdated(claim.password):
                 fresh = await self._passwords.hash(shown.password)
         tx = await begin()
+        barred = await tx.connection.fetchval(_IS_BARRED, claim.organisation)
         forgiven = await tx.connection.execute(_FORGIVE, claim.user, tx.now, claim.password, fresh)
-        if forgiven != "UPDATE 1":  # suspended, or given another password, since we looked
+        if barred or forgiven != "UPDATE 1":  # suspended, or given another password, since we looked
             raise ApiProblem(SIGN_IN_REFUSED, REFUSAL, headers=CHALLENGE)
         return await self._open(tx, claim)
 

@@ -1,6 +1,6 @@
 """Accounts on a real database, with passwords that cost little."""
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 
 from registry.accounts.organisation import Organisation
@@ -97,15 +97,9 @@ class Office:
         """Sign in as the API does."""
         shown = SignIn(organisation=organisation, login=login, password=password)
         anonymous = Origin(actor="anonymous", via="api", request_id="request-2")
-        opened: list[AbstractAsyncContextManager[Transaction]] = []
-
-        async def begin() -> Transaction:
-            opened.append(self.bench.operations.transaction(anonymous))
-            return await opened[0].__aenter__()
-
-        signed_in = await self.accounts.sessions.sign_in(shown, begin)
-        await opened[0].__aexit__(None, None, None)
-        return signed_in
+        async with AsyncExitStack() as stack:
+            opening = self.bench.operations.transaction(anonymous)
+            return await self.accounts.sessions.sign_in(shown, lambda: stack.enter_async_context(opening))
 
     async def caller(self, organisation: str | None, login: str = "li.lei") -> Caller:
         """Somebody who has signed in."""

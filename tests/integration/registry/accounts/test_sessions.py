@@ -232,6 +232,30 @@ async def test_suspending_a_user_or_his_organisation_ends_his_sessions(office: O
     assert await office.accounts.authenticate(token) is None
 
 
+async def test_who_is_suspended_while_his_password_is_checked_gets_no_session(office: Office) -> None:
+    made = await office.organisation()
+    user = await office.user(made.id)
+    verify = office.passwords.verify
+
+    async def and_suspend(kept: str, password: str) -> bool:
+        async with office.acting() as tx:
+            if user.version == 1:
+                await office.accounts.organisations.suspend(tx, made, "违规")
+            else:
+                await office.accounts.users.suspend(tx, OPERATOR, user, "离岗")
+        return await verify(kept, password)
+
+    office.passwords.verify = and_suspend  # type: ignore[method-assign]
+    await refused(office, made.id, password=PASSWORD)
+    async with office.acting() as tx:
+        found = await office.accounts.organisations.lock(tx, OPERATOR, made.id)
+        await office.accounts.organisations.resume(tx, found, "已整改")
+        user = await office.accounts.users.set_role(tx, OPERATOR, user, Role.READER)
+    await refused(office, made.id, password=PASSWORD)
+    async with office.reading() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM sessions") == 0
+
+
 async def test_sessions_that_have_ended_are_deleted(office: Office) -> None:
     made = await office.organisation()
     await office.user(made.id)
