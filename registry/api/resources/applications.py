@@ -37,7 +37,10 @@ from registry.problem_types.allocation import (
     PREFIX_TAKEN,
     ROUTE_REFUSED,
 )
+from registry.text import check_text
 
+PREFIX_MAX: Final = 2_048
+"""Characters; the shape of a body may allow fewer."""
 TAG: Final = "Applications"
 PATH: Final = "/api/v1/applications"
 ONE: Final = PATH + "/{application}"
@@ -129,9 +132,10 @@ async def visible(call: Call) -> Application:
 def prefix_from(text: str, pointer: str) -> Prefix:
     """A prefix out of a body. Raises ApiProblem (400)."""
     try:
-        return Prefix.parse(text)
-    except InvalidHandle as error:
-        raise ApiProblem(INVALID_REQUEST, f"{error}.", errors=[FieldFault(pointer, str(error))]) from None
+        return Prefix.parse(check_text(text, PREFIX_MAX))
+    except (InvalidHandle, ValueError) as error:  # a refusal repeats the name, which must steer no terminal
+        fault = FieldFault(pointer, str(error))
+        raise ApiProblem(INVALID_REQUEST, "The text is no prefix.", errors=[fault]) from None
 
 
 def site_from(form: SiteForm) -> Site:
