@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "apikey": "deploy.commands.apikey:apikey",
     "prefix": "deploy.commands.prefix:prefix",
     "id": "deploy.commands.identifier:identifier",
+    "neighbour": "deploy.commands.neighbour:neighbour",
     "audit": "deploy.commands.audit:audit",
     "node": "deploy.commands.daemons:node",
     "resolver": "deploy.commands.daemons:resolver",

@@ -1,21 +1,18 @@
-"""`handlegrid prefix`: delegate a prefix on its parent's node, and take it over on its own."""
+"""`handlegrid prefix`: its commands; of them those that delegate a prefix and take it over, on the nodes' own hosts."""
 
 import asyncio
-import json
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
+from deploy.commands import applications, moving, prefixes
 from deploy.commands.failure import ExitCode
 from deploy.commands.options import SETTINGS_FILE, config_option, home_option, node_option, settings_of
 from deploy.commands.resolve import parse_server
-from protocol.client import HandleClient, literal_site
-from protocol.errors import HandleError, InvalidHandle, SettingsError
+from deploy.commands.sites import ask_site, read_site
+from protocol.errors import InvalidHandle
 from protocol.handle import Prefix
-from protocol.jsonform import site_from_json
-from protocol.site import Service, Site
-from protocol.transport.exchanger import Exchanger
 from registry.delegation import (
     AllocationRefused,
     Authorisation,
@@ -32,9 +29,24 @@ from registry.statistics import count_registrations
 MAX_SITE_FILE_OCTETS = 1_048_576  # a site of a full message in JSON stays below
 
 
-@click.group(short_help="Allocate and accept prefixes.")
+@click.group(short_help="Prefixes: apply, review, suspend, move.")
 def prefix() -> None:
-    """Allocate prefixes on a parent's node, and accept them on the child's."""
+    """Prefixes: apply, review, suspend, transfer, revoke, move.
+
+    `allocate` and `accept` run on the nodes' own hosts, and need no key; all others ask a node's API.
+
+    \b
+    Examples:
+      handlegrid prefix apply --below 88.100 --purpose "Pumps" --url https://node.example:8000 --key-file my.session
+      handlegrid prefix review app_… --approve --url https://node.example:8000 --key-file reviewer.session
+      handlegrid prefix grant app_… --node 88.100
+      handlegrid prefix suspend 88.100.7 --reason "arrears" --node 88.100
+      handlegrid prefix move 88.100.7 --to delegated --peer 5f… --reason "own node" --wait --node 88.100
+    """
+
+
+for command in (*applications.COMMANDS, *prefixes.COMMANDS, *moving.COMMANDS):
+    prefix.add_command(command)
 
 
 @prefix.command(name="allocate", short_help="Delegate a prefix to its node.")
@@ -117,26 +129,6 @@ async def _accept(settings: RegistrySettings, authorisation: Authorisation) -> b
     async with open_node(settings) as child:
         check_addressee(authorisation, child.site)
         return await accept(child.operations, authorisation)
-
-
-async def ask_site(address: str, port: int) -> Site:
-    """The site record that a node tells about itself. Raises Unreachable."""
-    exchanger = Exchanger()
-    try:
-        client = HandleClient(Service("the named server", (literal_site(address, port),)), exchanger)
-        return await client.get_site(address, port)
-    finally:
-        await exchanger.close()
-
-
-def read_site(path: Path | None) -> Site:
-    """A site record out of a JSON file. Raises SettingsError."""
-    assert path is not None, "one of both was given"
-    try:
-        with path.open("rb") as file:
-            return site_from_json(json.loads(file.read(MAX_SITE_FILE_OCTETS)))
-    except (ValueError, RecursionError, HandleError) as error:
-        raise SettingsError([f"{path} holds no site record: {error}"]) from None
 
 
 def _parse_prefix(name: str) -> Prefix:

@@ -1,6 +1,6 @@
 """Calls about neighbours: the nodes below, those above, and what passes between them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 from registry.api.schemas.base import Paging
@@ -81,9 +81,10 @@ class NodeCalls(Area):
 class UpstreamCalls(Area):
     """Nodes above, and what was asked of them."""
 
-    async def list(self) -> Sequence[UpstreamView]:
-        """The nodes above."""
-        return (await self._connection.get(path_of(UPSTREAM), Upstreams)).body.items
+    async def every(self) -> AsyncIterator[UpstreamView]:
+        """The nodes above, all on one page."""
+        for node in (await self._connection.get(path_of(UPSTREAM), Upstreams)).body.items:
+            yield node
 
     async def forget(self, node: str, *, how: Write = ONCE) -> None:
         """Forget a node above."""

@@ -42,6 +42,8 @@ class Desk:
 
     home: Path
     node: RunningRegistry
+    name: str
+    """Of the node, which is the prefix that it homes."""
 
     @property
     def deployment(self) -> Deployment:
@@ -65,7 +67,7 @@ class Desk:
     @property
     def where(self) -> tuple[str, ...]:
         """The options that name the node, as whoever holds its prefix, or its operator."""
-        return ("--node", PREFIX, "--home", str(self.home))
+        return ("--node", self.name, "--home", str(self.home))
 
     def as_(self, key_file: Path) -> tuple[str, ...]:
         """The options that name the node and who asks."""
@@ -74,12 +76,12 @@ class Desk:
     @property
     def enterprise_key(self) -> Path:
         """The file with the key of the sample enterprise."""
-        return self.deployment.key_file(PREFIX, ENTERPRISE_KEY)
+        return self.deployment.key_file(self.name, ENTERPRISE_KEY)
 
     @property
     def operator_key(self) -> Path:
         """The file with the key of the node's operator."""
-        return self.deployment.key_file(PREFIX, OPERATOR_KEY)
+        return self.deployment.key_file(self.name, OPERATOR_KEY)
 
 
 class _OfThread(io.StringIO):
@@ -113,17 +115,18 @@ def _run(words: tuple[str, ...], said: str) -> Ended:
 
 
 @asynccontextmanager
-async def at_desk(dsn: str, home: Path) -> AsyncIterator[Desk]:
-    """Run a node that homes the sample prefix, with the keys and the enterprise that `handlegrid up` makes."""
+async def at_desk(dsn: str, home: Path, name: str = PREFIX) -> AsyncIterator[Desk]:
+    """Run a node that homes a prefix, with the keys and, for the sample's, the enterprise that `up` makes."""
     deployment = Deployment(home)
     deployment.create_directories()
-    directory = deployment.node_directory(PREFIX)
-    settings = registry_settings(dsn, directory, data_dir=str(directory), homes=[PREFIX])
+    directory = deployment.node_directory(name)
+    settings = registry_settings(dsn, directory, data_dir=str(directory), homes=[name])
     async with open_node(settings, unsafe=True) as node:
-        await ensure_operator_key(deployment, PREFIX, node)
-        await ensure_enterprise(deployment, node)
-    async with running_registry(dsn, directory, data_dir=str(directory), homes=[PREFIX]) as running:
+        await ensure_operator_key(deployment, name, node)
+        if name == PREFIX:
+            await ensure_enterprise(deployment, node)
+    async with running_registry(dsn, directory, data_dir=str(directory), homes=[name]) as running:
         http = running.node.addresses.http[0][1]
-        deployment.ports = {name: Ports(handle=1, http=http, admin=1) for name in DAEMONS}
+        deployment.ports = {daemon: Ports(handle=1, http=http, admin=1) for daemon in DAEMONS}
         deployment.save()
-        yield Desk(home=home, node=running)
+        yield Desk(home=home, node=running, name=name)

@@ -126,7 +126,7 @@ CALLS: Final[dict[str, Call]] = {
     "filing.decide": lambda c: c.nodes.decide_filing(
         "a" * 64, "org_a", FilingDecision(state=FilingState.FILED)
     ),
-    "upstream.list": lambda c: c.upstream.list(),
+    "upstream.list": lambda c: c.upstream.every(),
     "upstream.forget": lambda c: c.upstream.forget("a" * 64),
     "outbox.list": lambda c: c.upstream.outbox(),
     "enrolment.create": lambda c: c.upstream.enrol(NewEnrolment(url="https://node.example")),
