@@ -64,7 +64,8 @@ _SAVE_PREFIX: Final = f"""
 FIND_PREFIXES: Final = f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE prefix = ANY ($1::bytea[])"  # noqa: S608
 LIST_PREFIX: Final = """
     SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
-    FROM handles WHERE prefix = $1 AND key > $2 ORDER BY key LIMIT $3"""
+    FROM handles WHERE prefix = $1 AND key > $2 AND key < $1 || '0'::bytea ORDER BY key LIMIT $3"""
+"""With an end (0 follows the slash): a walk along the keys of all prefixes must not go on behind this one."""
 
 
 class State(IntEnum):

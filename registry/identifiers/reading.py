@@ -39,14 +39,16 @@ _AS_OF: Final = """
 _VERSIONS: Final = """
     SELECT version, state, changed_ms, ended_ms FROM handle_versions WHERE key = $1 AND version < $2
     ORDER BY version DESC LIMIT $3"""
-_LIST: Final = """
+_BELOW: Final = "prefix = $1 AND key >= $2 AND key < $1 || '0'::bytea"
+"""With an end (0 follows the slash), so that a walk along the keys of all prefixes would not leave this one either."""
+LIST: Final = f"""
     SELECT key, name, state, version, changed_ms FROM (
-        SELECT key, name, state, version, changed_ms FROM handles WHERE prefix = $1 AND key >= $2 ORDER BY key LIMIT $4
-    ) AS seen WHERE state = ANY ($5::smallint[]) ORDER BY key LIMIT $3"""
-_LIST_RARE: Final = """
+        SELECT key, name, state, version, changed_ms FROM handles WHERE {_BELOW} ORDER BY key LIMIT $4
+    ) AS seen WHERE state = ANY ($5::smallint[]) ORDER BY key LIMIT $3"""  # noqa: S608 - words of our own
+_LIST_RARE: Final = f"""
     SELECT key, name, state, version, changed_ms FROM handles
-    WHERE prefix = $1 AND key >= $2 AND state = $3 AND state > 1 ORDER BY key LIMIT $4"""
-_SEEN_TO: Final = "SELECT key FROM handles WHERE prefix = $1 AND key >= $2 ORDER BY key OFFSET $3 LIMIT 1"
+    WHERE {_BELOW} AND state = $3 AND state > 1 ORDER BY key LIMIT $4"""  # noqa: S608
+_SEEN_TO: Final = f"SELECT key FROM handles WHERE {_BELOW} ORDER BY key OFFSET $3 LIMIT 1"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +218,7 @@ async def _page(
         rare = await connection.fetch(_LIST_RARE, prefix, first, STORED_AS[state], limit + 1)
         return rare[:limit], rare[limit]["key"] if len(rare) > limit else None
     states = [int(stored) for known, stored in STORED_AS.items() if state in (None, known)]
-    records = await connection.fetch(_LIST, prefix, first, limit + 1, SCAN_MAX, states)
+    records = await connection.fetch(LIST, prefix, first, limit + 1, SCAN_MAX, states)
     if len(records) > limit:
         return records[:limit], records[limit]["key"]
     return records, await connection.fetchval(_SEEN_TO, prefix, first, SCAN_MAX)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from protocol.handle import Handle, Prefix
-from registry.identifiers.reading import SCAN_MAX
+from registry.identifiers.reading import LIST, SCAN_MAX
 from registry.identifiers.states import IdentifierState
 from registry.outcomes import OPERATOR
 from registry.problem_types import NOT_FOUND, ApiProblem
@@ -189,3 +189,22 @@ async def test_a_page_gives_up_where_too_many_rows_do_not_match_and_the_next_one
     assert (page, start is None) == ([], False)
     page, start = await reader.list(PREFIX, EDITOR, state=None, start=start, limit=5)
     assert ([str(item.handle) for item in page], start) == (["88.100.1/z"], None)
+
+
+async def test_a_small_prefix_among_many_identifiers_is_listed_without_a_walk_along_all_of_them(
+    plant: Plant,
+) -> None:
+    await plant.create("88.100.1/a")
+    async with plant.bench.store.connection() as connection:
+        await connection.execute(
+            """INSERT INTO handles (key, name, prefix, public_values, public_count, version, changed_ms)
+            SELECT name, name, '88.100.2', '', 0, 1, 0
+            FROM (SELECT convert_to('88.100.2/' || n, 'UTF8') AS name FROM generate_series(1, 20000) AS n) AS m"""
+        )
+        await connection.execute("ANALYZE handles")
+        await connection.execute(f"PREPARE page (bytea, bytea, int, int, smallint[]) AS {LIST}")
+        plan = await connection.fetch(
+            "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE page ('88.100.1', '88.100.1/', 50, 5000, '{0}')"
+        )
+    removed = [int(line[0].rpartition(" ")[2]) for line in plan if "Rows Removed" in line[0]]
+    assert sum(removed) < 100, plan
