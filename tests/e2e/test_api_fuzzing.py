@@ -83,7 +83,7 @@ def token_for(world: ApiWorld, route: Route) -> str:
     return world.tokens[role]
 
 
-def ask(case: Case, world: ApiWorld, route: Route, session: requests.Session) -> None:
+def ask(case: "Case[Any]", world: ApiWorld, route: Route, session: requests.Session) -> None:
     """Send a request and look at the answer."""
     if route.is_write and (route.parameters or route.name == "session.create"):
         case.query = {**(case.query or {}), "dry_run": "true"}
@@ -119,7 +119,7 @@ def test_every_answer_is_one_that_the_document_describes(
             suppress_health_check=list(HealthCheck),
         )
         @given(case=cases)
-        def send(case: Case) -> None:
+        def send(case: "Case[Any]") -> None:
             ask(case, world, route, session)
 
         send()

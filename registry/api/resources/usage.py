@@ -78,7 +78,9 @@ def _position(cursor: str) -> tuple[date, str]:
         return date.max, ""
     try:
         day, organisation = _cursors.decode(position)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        if not organisation.isascii() or not organisation.isprintable():
+            raise ValueError(organisation)
+    except (msgspec.DecodeError, ValueError):
         raise ApiProblem(
             INVALID_REQUEST, "The cursor is none.", errors=[FieldFault("?cursor", "is of another list")]
         ) from None
