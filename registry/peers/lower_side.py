@@ -138,22 +138,24 @@ class LowerSide:
         delegated = message.direction is Direction.DELEGATED
         holder = await self._holder(tx, node, None if delegated else prefix)
         await self._check_place(tx, prefix, delegated=delegated)
-        try:
-            move = await moves.insert(
-                tx.connection,
-                id_=message.id,
-                prefix=prefix,
-                direction=message.direction,
-                drives=False,
-                node=node,
-                organisation=holder,
-                reason="",
-                phase=Phase.MAKING_ROOM if delegated else Phase.GIVING,
-                now=tx.now,
-                by=tx.origin.actor,
-            )
-        except moves.OpenAlready:
-            raise ApiProblem(MOVE_REFUSED, f"Another move of {prefix} has not ended.") from None
+        move = await moves.insert(
+            tx.connection,
+            id_=message.id,
+            prefix=prefix,
+            direction=message.direction,
+            drives=False,
+            node=node,
+            organisation=holder,
+            reason="",
+            phase=Phase.MAKING_ROOM if delegated else Phase.GIVING,
+            now=tx.now,
+            by=tx.origin.actor,
+        )
+        if move is None:
+            same = await moves.move(tx.connection, message.id, lock=True)
+            if same is None or same.node != node:
+                raise ApiProblem(MOVE_REFUSED, f"Another move of {prefix} has not ended.")
+            return same  # the same request has come twice at once
         await moves.forget_copy(tx.connection, prefix.key)
         tx.audit(
             "move.begin", str(prefix), organisation=holder, detail={"direction": message.direction.value}

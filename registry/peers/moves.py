@@ -22,7 +22,8 @@ _COLUMNS: Final = (
 _INSERT: Final = f"""
     INSERT INTO moves (id, prefix, name, direction, drives, node, organisation, reason, phase, next_at, started_by,
         started, changed)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $10, $10) RETURNING {_COLUMNS}"""  # noqa: S608 - our columns
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $10, $10)
+    ON CONFLICT DO NOTHING RETURNING {_COLUMNS}"""  # noqa: S608 - our columns
 _SAVE: Final = """
     UPDATE moves SET phase = $3, position = $4, since_ms = $5, pass_ms = $6, rows = $7, differed = $8, fault = $9,
         attempts = $10, next_at = $11, frozen_at = $12, changed = $13, ended = $14
@@ -123,10 +124,6 @@ class Move:
     ended: datetime | None
 
 
-class OpenAlready(Exception):
-    """The prefix is moving already."""
-
-
 async def insert(
     connection: Connection,
     *,
@@ -140,27 +137,23 @@ async def insert(
     phase: Phase,
     now: datetime,
     by: str,
-) -> Move:
-    """Store a new move. Raises OpenAlready, after which the transaction is of no use."""
-    try:
-        record = await connection.fetchrow(
-            _INSERT,
-            id_,
-            prefix.key,
-            prefix.octets,
-            direction.value,
-            drives,
-            node,
-            organisation,
-            reason,
-            phase.value,
-            now,
-            by,
-        )
-    except asyncpg.UniqueViolationError:
-        raise OpenAlready from None
-    assert record is not None
-    return _move(record)
+) -> Move | None:
+    """Store a new move; None when there is one of the same id, or one of the prefix that has not ended."""
+    record = await connection.fetchrow(
+        _INSERT,
+        id_,
+        prefix.key,
+        prefix.octets,
+        direction.value,
+        drives,
+        node,
+        organisation,
+        reason,
+        phase.value,
+        now,
+        by,
+    )
+    return None if record is None else _move(record)
 
 
 async def save(connection: Connection, before: Move, after: Move) -> bool:

@@ -243,22 +243,21 @@ class Peers:
         if direction is Direction.DELEGATED:
             self.home.terms.check_route(Site.decode(below.site), prefix)
             await acts.check_childless(tx, allocated)
-        try:
-            move = await moves.insert(
-                tx.connection,
-                id_=new_id("mov"),
-                prefix=allocated.prefix,
-                direction=direction,
-                drives=True,
-                node=below.node,
-                organisation=allocated.organisation,
-                reason=reason,
-                phase=Phase.PREPARE,
-                now=tx.now,
-                by=tx.origin.actor,
-            )
-        except moves.OpenAlready:
-            raise ApiProblem(MOVE_REFUSED, f"{prefix} is moving already.") from None
+        move = await moves.insert(
+            tx.connection,
+            id_=new_id("mov"),
+            prefix=allocated.prefix,
+            direction=direction,
+            drives=True,
+            node=below.node,
+            organisation=allocated.organisation,
+            reason=reason,
+            phase=Phase.PREPARE,
+            now=tx.now,
+            by=tx.origin.actor,
+        )
+        if move is None:
+            raise ApiProblem(MOVE_REFUSED, f"{prefix} is moving already.")
         detail = {"direction": direction.value, "node": below.node, "reason": reason}
         tx.audit("move.begin", str(prefix), organisation=allocated.organisation, detail=detail)
         return move

@@ -48,7 +48,9 @@ DIGEST_WAIT_S: Final = 600.0
 """How long the other side may take to go through ten million rows."""
 POLL_S: Final = 0.2
 """Between two questions whether the other side, or a writer here, is ready."""
+BACKOFF_MIN_S: Final = 0.1
 BACKOFF_MAX_S: Final = 60.0
+"""Between two attempts at a step that fails."""
 FROZEN_MAX: Final = timedelta(seconds=60)
 """How long writes are refused here while the node below does not answer; then they are taken again, and the copy goes
 on from there."""
@@ -335,7 +337,7 @@ class UpperSide:
             "move_step_failed", move=move.id, prefix=str(move.prefix), phase=move.phase.value, reason=fault
         )
         attempts = move.attempts + 1
-        wait_s = min(BACKOFF_MAX_S, 0.5 * 2 ** min(attempts, 10)) * random.uniform(0.5, 1.0)
+        wait_s = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(attempts, 10)) * random.uniform(0.5, 1.0)
         now = self._home.now()
         after = replace(
             move, fault=fault, attempts=attempts, changed=now, next_at=now + timedelta(seconds=wait_s)
