@@ -11,7 +11,7 @@ IDENTIFIER_EXISTS: Final = ProblemType(
     title="The identifier exists",
     title_zh="标识已存在",
     cause="An identifier of this name is registered; names that differ in the case of ASCII letters only are the same.",
-    remedy="To change it, PUT its values with the ETag that `remedy` names in If-Match; else choose another suffix.",
+    remedy="To change it, PUT new values with its ETag in If-Match; else choose another suffix.",
     response_code=ResponseCode.HANDLE_ALREADY_EXISTS,
 )
 NAME_REFUSED: Final = ProblemType(

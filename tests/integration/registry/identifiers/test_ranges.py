@@ -3,11 +3,13 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.codes import ResponseCode
-from registry.identifiers.forms import RANGE_NUMBERS_MAX
+from registry.identifiers.forms import RANGE_NUMBERS_MAX, NewIdentifier
 from registry.identifiers.ranges import SHAPES_MAX
+from registry.identifiers.service import make_identifiers
 from registry.outcomes import Created, Denied, Found
 from registry.problem_types import NOT_FOUND, ApiProblem
 from registry.problem_types.identifiers import (
@@ -188,3 +190,23 @@ async def test_prefixes_without_ranges_ask_nothing_about_them(plant: Plant) -> N
 
 def new(name: str, **members: Any) -> dict[str, Any]:
     return {"action": "create", "identifier": name, "values": [URL], **members}
+
+
+async def test_where_case_matters_ranges_and_series_of_other_spellings_are_others(plant: Plant) -> None:
+    plant.identifiers = make_identifiers(plant.bench.make_operations(case_sensitive=True), default_ttl_s=600)
+    made = await plant.reserve("Line-{seq:3}", 5)
+    assert (await plant.reserve("LINE-{seq:3}", 5)).first == 1
+    async with plant.bench.make_operations(case_sensitive=True).transaction(EDITOR.origin("r")) as tx:
+        forms = [
+            msgspec.convert({"identifier": f"88.100.1/{name}", "values": [URL], **members}, NewIdentifier)
+            for name, members in (
+                ("Line-002", {"range": made.id}), ("LINE-002", {"range": made.id}), ("line-002", {}), ("Line-003", {})
+            )
+        ]  # fmt: skip
+        outcomes = await plant.identifiers.registrar.register(tx, forms, EDITOR)
+    assert [outcome.type if isinstance(outcome, ApiProblem) else Created for outcome in outcomes] == [
+        Created,
+        RANGE_MISMATCH,
+        Created,
+        RANGE_RESERVED,
+    ]
