@@ -95,7 +95,9 @@ class RegistryNode:
         await watch.probe()
         api = self._api = make_api(node, settings, self.metrics)
         self._start_tasks(statistics, watch, api)
-        listeners = await self._open_listeners(node, api, RegistryObserver(self.metrics, statistics))
+        observer = RegistryObserver(self.metrics, statistics)
+        node.operations.on_commit = observer.committed
+        listeners = await self._open_listeners(node, api, observer)
         admin = await self._open_admin(watch)
         self._addresses = listeners.addresses(admin)
         self.metrics.process.started(lambda: listeners.udp_drops)

@@ -4,6 +4,7 @@ Every front end (Handle protocol, REST, import, commands) calls these and nothin
 A single creation is a batch of one. Results come in the order of the batch.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,7 @@ from registry.resolution import Query, Reading
 from registry.seal import Sealer
 from registry.store import Store
 from registry.transaction import Transaction
+from registry.writing import Action
 
 
 class Operations:
@@ -48,6 +50,8 @@ class Operations:
         self.context = context
         self.is_barred: Callable[[Identity], Awaitable[bool]] | None = None
         """Tells identities whose owner is suspended; None where nobody keeps such a list."""
+        self.on_commit: Callable[[Origin, Counter[Action]], None] | None = None
+        """Told what each transaction changed, once it is committed."""
         self._reading = Reading(context)
 
     @asynccontextmanager
@@ -64,6 +68,8 @@ class Operations:
                 transaction = Transaction(self.context, writing, origin)
                 yield transaction
                 await transaction.write_log()
+            if commit and self.on_commit is not None:
+                self.on_commit(origin, transaction.count())
         finally:  # a commit whose confirmation was lost may have happened
             if transaction is not None and commit:
                 transaction.announce()

@@ -5,21 +5,26 @@ statements stand here and not in store.py because nothing else asks these questi
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Final, Self
 
-from protocol.codes import OpCode
 from protocol.errors import StoreUnavailable
 from protocol.runtime.day_counters import DayCounters, DayDelta, bound_sources, outcome_of_code
 from protocol.runtime.traffic import TrafficObserver
 from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
-from registry.outcomes import Actor, Created, Creation, Result
+from registry.outcomes import Actor, Created, Creation, Origin, Result
 from registry.settings import RegistrySettings
 from registry.store import Connection, Store
+from registry.writing import Action
 
+COUNTED_BY_COMMIT: Final = frozenset({"api", "node", "system"})
+"""Where writes come from that are counted when they are committed; the record API counts its answers."""
+RESULTS: Final = {Action.CREATE: "created", Action.UPDATE: "replaced", Action.DELETE: "deleted"}
+"""How the metric names what was done."""
 DAYS_REMEMBERED: Final = 2  # around midnight two days are counted at once
 
 _ADD_DAY: Final = """
@@ -148,14 +153,19 @@ class RegistryObserver(TrafficObserver):
 
     def __init__(self, metrics: RegistryMetrics, statistics: DailyStatistics) -> None:
         super().__init__(metrics, statistics.resolved)
-        self._count_write = metrics.registered
-        self._count_creation = statistics.registered
+        self._registrations = metrics.registrations
+        self._count_creations = statistics.registered
+        self.registered = metrics.registered
+        """Count the result of a write that came by the record API, refusals too."""
 
-    def registered(self, via: str, operation: OpCode, result: Result) -> None:
-        """Count the result of a write."""
-        self._count_write(via, operation, result)
-        if isinstance(result, Created):
-            self._count_creation()
+    def committed(self, origin: Origin, changed: Counter[Action]) -> None:
+        """Count what a transaction changed, whoever asked for it."""
+        if changed[Action.CREATE]:
+            self._count_creations(changed[Action.CREATE])
+        if origin.via in COUNTED_BY_COMMIT:
+            for action, result in RESULTS.items():
+                if changed[action]:
+                    self._registrations.labels(origin.via, result).inc(changed[action])
 
 
 def _row(delta: DayDelta) -> Iterable[object]:

@@ -1,5 +1,6 @@
 """Work: one write transaction on its way: what it wrote, who did it, and whom to tell once it is committed."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -191,6 +192,10 @@ class Work:
         await self.connection.copy_records_to_table("audit_log", records=acts, columns=_AUDIT_COLUMNS)
         if rows:
             await self.connection.copy_records_to_table("transaction_log", records=rows, columns=_LOG_COLUMNS)
+
+    def count(self) -> Counter[Action]:
+        """How many handles this changed, by what was done to them."""
+        return Counter(Action(row[2]) for act in self._acts for row in act.rows)
 
     def announce(self) -> None:
         """Let every process of this host know; after the commit, before the answer."""
