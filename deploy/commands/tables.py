@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Final
+from unicodedata import east_asian_width
 
 from deploy.local.deployment import NODES, RECURSIVE, Deployment
 
@@ -10,9 +11,20 @@ TITLES: Final = {node.name: node.title for node in NODES} | {RECURSIVE: "Recursi
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
     """Rows of equal length as aligned columns; the first row holds the titles."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    widths = [max(_cells(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _cells(text))
+
+
+def _cells(text: str) -> int:
+    """Cells that a terminal takes for a text: two for each Chinese character."""
+    return (
+        len(text) if text.isascii() else sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+    )
 
 
 def format_places(deployment: Deployment) -> str:

@@ -30,17 +30,17 @@ def _lines(content: Any, indent: str) -> Iterator[str]:
 
 
 def _field(name: str, value: Any, indent: str) -> Iterator[str]:
-    if value is None or (isinstance(value, str | list | Mapping) and not value):
+    if value is None or (isinstance(value, str | list | tuple | Mapping) and not value):
         return
     match value:
         case Mapping():
             yield f"{indent}{name}:"
             yield from _lines(value, indent + INDENT)
-        case list() if any(isinstance(item, Mapping) for item in value):
+        case list() | tuple() if any(isinstance(item, Mapping) for item in value):
             yield f"{indent}{name}:"
             for item in value:
                 yield from _item(item, indent)
-        case list():
+        case list() | tuple():
             yield f"{indent}{name}: " + ", ".join(one_line(item) for item in value)
         case bool():
             yield f"{indent}{name}: {'yes' if value else 'no'}"

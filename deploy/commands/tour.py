@@ -10,17 +10,17 @@ import click
 
 from deploy.commands.failure import ExitCode
 from deploy.commands.resolve import ask_from_root, ask_server
-from deploy.local.deployment import RECURSIVE, Deployment, usual_home
+from deploy.local.deployment import ENTERPRISE_KEY, RECURSIVE, Deployment, usual_home
 from deploy.local.ports import ADDRESS
 from deploy.local.sample import FIRST_PRODUCT, PREFIX
 from protocol.client import Question, format_hops, load_bundle
 from protocol.handle import Handle
 
 OWN_PRODUCT: Final = f"{PREFIX}/my-product"
-OWN_RECORD: Final = (
-    '{"values":['
-    '{"index":1,"type":"URL","data":{"format":"string","value":"https://example.com/my-product"}},'
-    '{"index":2,"type":"DESC","data":{"format":"string","value":"My first product"}}]}'
+OWN_IDENTIFIER: Final = (
+    f'{{"identifier":"{OWN_PRODUCT}","values":['
+    '{"index":1,"type":"URL","data":"https://example.com/my-product"},'
+    '{"index":2,"type":"DESC","data":"My first product"}]}'
 )
 
 
@@ -40,6 +40,8 @@ async def show_tour(deployment: Deployment) -> ExitCode:
         click.echo(asked.to_text())
         return asked.exit_code
     click.echo(describe_next_steps(deployment, calling(deployment.home)))
+    if sys.stdout.isatty():
+        click.echo(show_key(deployment))
     return ExitCode.DONE
 
 
@@ -55,24 +57,32 @@ def describe_next_steps(deployment: Deployment, call: tuple[str, str]) -> str:
     program, home = call
     recursive = deployment.http_url(RECURSIVE)
     node_url = deployment.http_url(PREFIX)
-    secret = shlex.quote(str(deployment.secret_file(PREFIX)))
+    key = shlex.quote(str(deployment.key_file(PREFIX, ENTERPRISE_KEY)))
     sample = shlex.quote(str(deployment.home / "sample" / "machinery.csv"))
-    user = f"300%3A{PREFIX}/ADMIN"  # Basic authentication ends the name at a colon
     return f"""
 In a browser:
   {recursive}/{FIRST_PRODUCT}?noredirect
   {recursive}/api/handles/{FIRST_PRODUCT}?pretty
+  {node_url}/api/v1/docs   (the reference of the API)
 
-Register a product of your own (the password is read from the file of the node's administrator):
-  curl -sS -X PUT {node_url}/api/handles/{OWN_PRODUCT} \\
-    -u "{user}:$(cat {secret})" -H 'Content-Type: application/json' \\
-    -d '{OWN_RECORD}'
+Register a product of your own, as the sample enterprise (its API key is read from a file by the shell):
+  curl -sS {node_url}/api/v1/identifiers \\
+    -H "Authorization: Bearer $(cat {key})" -H 'Content-Type: application/json' \\
+    -d '{OWN_IDENTIFIER}'
 
-Resolve it, from the root down or as a client of the recursive node:
-  {program} resolve {OWN_PRODUCT} --trace{home}
-  {program} resolve {OWN_PRODUCT} --server {deployment.address(RECURSIVE)}
+Resolve it, as a client of the recursive node, or from the root down:
   curl -sS '{recursive}/api/handles/{OWN_PRODUCT}?pretty'
+  {program} resolve {OWN_PRODUCT} --trace{home}
 
-Import a file (CSV with a header, or JSON Lines):
+Or by command: register another one, list them, import a file (CSV with a header, or JSON Lines):
+  {program} id register {PREFIX}/my-second URL=https://example.com/second --node {PREFIX}{home}
+  {program} id list {PREFIX} --from my --node {PREFIX}{home}
   {program} import {sample} --prefix {PREFIX} --node {PREFIX}{home}
 """
+
+
+def show_key(deployment: Deployment) -> str:
+    """The API key of the sample enterprise, for the terminal alone; the same is in its file."""
+    path = deployment.key_file(PREFIX, ENTERPRISE_KEY)
+    head = f"The enterprise's API key, which registers below {PREFIX} alone (kept in {path}):"
+    return f"{head}\n  {path.read_text().strip()}\n"

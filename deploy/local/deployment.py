@@ -210,6 +210,7 @@ def _node_settings(node: NodePlan, directory: Path, dsn: str) -> dict[str, Any]:
         "data_dir": str(directory),
         "database": dsn,
         "plain_http_credentials": "loopback",
+        "open_networks": [{"network": LOOPBACK, "prefixes": ["*"]}],
         **_listen_settings(),
     }
 

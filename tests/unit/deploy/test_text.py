@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from deploy.commands.tables import format_table
 from deploy.commands.text import format_fields, one_line
 
 
@@ -16,10 +17,16 @@ from deploy.commands.text import format_fields, one_line
         ({"a": ["x", "y"], "b": [1]}, ["a: x, y", "b: 1"]),
         ({"a": [{"b": 1, "c": {"d": 2}}, {"b": 3}]}, ["a:", "  - b: 1", "    c:", "      d: 2", "  - b: 3"]),
         ({"a": [{"b": None}, 7]}, ["a:", "  -", "  - 7"]),
+        ({"a": ({"b": 1},), "c": ("x", 2), "d": ()}, ["a:", "  - b: 1", "c: x, 2"]),
     ],
 )
 def test_an_object_is_shown_as_lines_of_fields(content: Any, lines: list[str]) -> None:
     assert format_fields(content).splitlines() == lines
+
+
+def test_columns_are_aligned_as_a_terminal_shows_them() -> None:
+    shown = format_table([("NAME", "N"), ("离心泵", "1"), ("pump", "2")])
+    assert shown.splitlines() == ["NAME    N", "离心泵  1", "pump    2"]
 
 
 def test_what_strangers_wrote_steers_no_terminal() -> None:
