@@ -56,9 +56,11 @@ class Credentials:
     async def caller(self, request: web.Request) -> Caller:
         """The holder of the token that a request carries. Raises ApiProblem 401 or 403."""
         self.check_connection(request)
-        header = request.headers.get("Authorization")
+        header, *others = request.headers.getall("Authorization", [None])
         if header is None:
             raise self._refuse("missing", "No credential came.")
+        if others:  # a proxy and we might believe different ones
+            raise self._refuse("unreadable", "More than one credential came.")
         scheme, _, token = header.partition(" ")
         if scheme.lower() != SCHEME or not token or len(token) > TOKEN_CHARACTERS_MAX:
             raise self._refuse("unreadable", "The Authorization header holds no bearer token.")
