@@ -20,7 +20,7 @@ from aiohttp import web
 
 from protocol.transport.base import DRAIN_S, SILENT, TransportObserver
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX, ConnectionCount
-from protocol.transport.http_answers import SERVER, refusal
+from protocol.transport.http_answers import REFUSAL_FORM, SERVER, refusal
 from protocol.transport.sockets import bound_address, open_tcp, peer_address
 from protocol.transport.source import SourceCheck, Verdict
 
@@ -281,12 +281,12 @@ def _guard(source: SourceCheck, observer: TransportObserver) -> Any:
         verdict = source.check(host, now_s)
         if verdict is Verdict.REFUSED:
             observer.limit_reached("source_refused")
-            return refusal(403, "your network may not ask here", close=True)
+            return _refuse(request, 403, "your network may not ask here")
         if verdict is not Verdict.ADMIT:
             observer.limit_reached("source_rate")
             wait_s = math.ceil(source.retry_after_s(host, now_s))
             text = "too many requests from your network"
-            return refusal(429, text, retry_after_s=max(1, wait_s), close=True)
+            return _refuse(request, 429, text, retry_after_s=max(1, wait_s))
         response = await _handle(request, handler, observer)
         response.headers["Server"] = SERVER
         return response
@@ -305,11 +305,20 @@ async def _handle(request: web.Request, handler: Handler, observer: TransportObs
     except TimeoutError:
         observer.limit_reached("request_wait")
         if request.content.is_eof():
-            return refusal(503, "no answer in time", retry_after_s=1, close=True)
-        return refusal(408, "the request did not come in time", close=True)
+            return _refuse(request, 503, "no answer in time", retry_after_s=1)
+        return _refuse(request, 408, "the request did not come in time")
     except Exception:
         log.exception("http_handler_failed", method=request.method, route=_route(request))
-        return refusal(500, "internal error", close=True)
+        return _refuse(request, 500, "internal error")
+
+
+def _refuse(
+    request: web.Request, status: int, text: str, *, retry_after_s: int | None = None
+) -> web.Response:
+    """A refusal in the form that the application wants for this target; it ends the connection."""
+    form = request.app.get(REFUSAL_FORM)
+    wanted = None if form is None else form(request.raw_path, status, text)
+    return refusal(status, text, retry_after_s=retry_after_s, close=True, form=wanted)
 
 
 def _route(request: web.Request) -> str:

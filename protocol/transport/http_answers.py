@@ -1,6 +1,6 @@
 """Answers that every HTTP interface gives alike: refusals as JSON, and who may read from a script."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +13,11 @@ SERVER: Final = "handlegrid"  # no version: whoever looks for a weak one shall n
 READING: Final = "GET, HEAD, OPTIONS"
 _EXPOSED: Final = ("Content-Length", "Retry-After")
 _PREFLIGHT_LIFE_S: Final = 86_400  # browsers keep it for two hours at most
+
+RefusalForm = Callable[[str, int, str], tuple[dict[str, str], bytes] | None]
+"""From raw target, status and text to header fields and body of a refusal; None: the form of the record API."""
+REFUSAL_FORM: Final = web.AppKey[RefusalForm]("refusal_form")
+"""Where an application says how the front end refuses what comes for it."""
 
 _CODES: Final = {
     403: ResponseCode.ACCESS_DENIED,
@@ -46,18 +51,28 @@ def preflight() -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def refusal(status: int, text: str, *, retry_after_s: int | None = None, close: bool = False) -> web.Response:
-    """What the front end itself answers, in the form of the record API.
+def refusal(
+    status: int,
+    text: str,
+    *,
+    retry_after_s: int | None = None,
+    close: bool = False,
+    form: tuple[dict[str, str], bytes] | None = None,
+) -> web.Response:
+    """What the front end itself answers, in the form of the record API unless another one is given.
 
     text: for the person who reads it; it never repeats what came. close: end the connection afterwards.
+    form: header fields, Content-Type among them, and body.
     """
     code = _CODES.get(status, ResponseCode.PROTOCOL_ERROR)
+    media = {"Content-Type": "application/json;charset=utf-8"}
+    fields, body = form or (media, msgspec.json.encode(record_to_json(code, message=text)))
     response = web.Response(
         status=status,
-        body=msgspec.json.encode(record_to_json(code, message=text)),
+        body=body,
         headers={
             **for_any_origin(),
-            "Content-Type": "application/json;charset=utf-8",
+            **fields,
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Server": SERVER,

@@ -36,6 +36,7 @@ from registry.problem_types import (
     UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
 )
+from registry.problem_types.common import NETWORK_RATE, NETWORK_REFUSED
 from registry.problem_types.peers import NODE_SIGNATURE
 
 Json: TypeAlias = dict[str, Any]
@@ -47,7 +48,16 @@ DESCRIPTION: Final = (
     "`Idempotency-Key`. Credentials travel in `Authorization: Bearer` only."
 )
 
-_ALWAYS: Final = (INVALID_REQUEST, CREDENTIAL_IN_TARGET, METHOD_NOT_ALLOWED, INTERNAL, STORE_UNAVAILABLE)
+_ALWAYS: Final = (
+    INVALID_REQUEST,
+    CREDENTIAL_IN_TARGET,
+    NETWORK_REFUSED,
+    METHOD_NOT_ALLOWED,
+    NETWORK_RATE,
+    INTERNAL,
+    OVERLOADED,
+    STORE_UNAVAILABLE,
+)
 HEADERS: Final[dict[str, Json]] = {
     "X-Request-Id": {
         "description": "The request id: the client's, or a fresh one; it is in the node's log and audit too.",
@@ -97,8 +107,6 @@ def problems_of(route: Route) -> tuple[ProblemType, ...]:
         kinds += [REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, UNPROCESSABLE]
     if _takes_key(route):
         kinds += [TEST_KEY, IN_PROGRESS, KEY_REUSED]
-    if route.shared:
-        kinds.append(OVERLOADED)
     if route.if_match:
         kinds += [PRECONDITION_FAILED, PRECONDITION_REQUIRED]
     return tuple(dict.fromkeys([*kinds, *route.problems]))

@@ -7,10 +7,12 @@ import msgspec
 from aiohttp import web
 
 from protocol.codes import ResponseCode
+from protocol.runtime.logs import REQUEST_ID_HEADER, choose_request_id
 from registry.api.call import Reply, matches
 from registry.api.route import Route
 from registry.api.schemas.base import FieldError, ProblemBody
-from registry.problem_types import ApiProblem
+from registry.problem_types import INTERNAL, OVERLOADED, REQUEST_TIMEOUT, ApiProblem
+from registry.problem_types.common import NETWORK_RATE, NETWORK_REFUSED
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
@@ -21,6 +23,13 @@ SAFE: Final = {
     "Cache-Control": "no-store",  # what is true now, and often for the caller alone
 }
 
+_FRONT_END: Final = {
+    403: NETWORK_REFUSED,
+    408: REQUEST_TIMEOUT,
+    429: NETWORK_RATE,
+    500: INTERNAL,
+    503: OVERLOADED,
+}
 _CODES: Final = {
     401: ResponseCode.AUTHENTICATION_NEEDED,
     403: ResponseCode.ACCESS_DENIED,
@@ -51,8 +60,14 @@ def reply_response(route: Route, reply: Reply, *, if_none_match: str | None = No
 
 def problem_response(problem: ApiProblem, request_id: str) -> web.Response:
     """The response to a request that was refused."""
+    headers = {**SAFE, "Content-Type": PROBLEM_JSON, **problem.headers}
+    body = _encoder.encode(_body(problem, request_id))
+    return web.Response(status=problem.type.status, headers=headers, body=body)
+
+
+def _body(problem: ApiProblem, request_id: str) -> ProblemBody:
     kind = problem.type
-    body = ProblemBody(
+    return ProblemBody(
         type=kind.uri,
         title=kind.title,
         status=kind.status,
@@ -64,8 +79,14 @@ def problem_response(problem: ApiProblem, request_id: str) -> web.Response:
         response_code=None if kind.response_code is None else int(kind.response_code),
         errors=[FieldError(pointer=fault.pointer, detail=fault.detail) for fault in problem.errors],
     )
-    headers = {**SAFE, "Content-Type": PROBLEM_JSON, **problem.headers}
-    return web.Response(status=kind.status, headers=headers, body=_encoder.encode(body))
+
+
+def front_end_problem(status: int, text: str) -> tuple[dict[str, str], bytes]:
+    """What the front end refuses before a request comes to the API, as header fields and body."""
+    problem = ApiProblem(_FRONT_END[status], f"{text[:1].upper()}{text[1:]}.")
+    request_id = choose_request_id(None)
+    headers = {"Content-Type": PROBLEM_JSON, REQUEST_ID_HEADER: request_id}
+    return headers, _encoder.encode(_body(problem, request_id))
 
 
 def stored_response(status: int, headers: Mapping[str, str], octets: bytes | None) -> web.Response:

@@ -204,3 +204,22 @@ OVERLOADED: Final = ProblemType(
     retry=True,
     response_code=ResponseCode.SERVER_TOO_BUSY,
 )
+NETWORK_REFUSED: Final = ProblemType(
+    slug="network-refused",
+    status=403,
+    title="The network may not ask here",
+    title_zh="所在网络无权访问",
+    cause="The node's operator admits certain networks only.",
+    remedy="Ask from another network, or ask the node's operator to admit this one.",
+    response_code=ResponseCode.ACCESS_DENIED,
+)
+NETWORK_RATE: Final = ProblemType(
+    slug="network-rate",
+    status=429,
+    title="Too many requests from the network",
+    title_zh="所在网络请求过于频繁",
+    cause="All clients of one network together send more requests a second than the node takes from one network.",
+    remedy="Wait as many seconds as Retry-After says; use batches; ask the node's operator for a larger limit.",
+    retry=True,
+    response_code=ResponseCode.SERVER_TOO_BUSY,
+)

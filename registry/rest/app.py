@@ -18,11 +18,11 @@ from protocol.runtime.logs import REQUEST_ID_HEADER, choose_request_id, request_
 from protocol.runtime.traffic import AnswerObserver
 from protocol.site import Site
 from protocol.transport.http import peer_host
-from protocol.transport.http_answers import for_any_origin, preflight
+from protocol.transport.http_answers import REFUSAL_FORM, for_any_origin, preflight
 from protocol.transport.http_target import Target, parse_target
 from registry.api.app import PATH as API_PATH
 from registry.api.app import ApiApp
-from registry.api.respond import response_code
+from registry.api.respond import front_end_problem, response_code
 from registry.rest.handles import HandleRequest, HandlesApi
 from registry.rest.problem import CODE_KEY, Problem, json_response
 from registry.rest.values import MAX_BODY_OCTETS
@@ -46,6 +46,7 @@ class RestApi:
     def application(self) -> web.Application:
         """Return the application, whose one route takes every request."""
         app = web.Application(client_max_size=MAX_BODY_OCTETS)
+        app[REFUSAL_FORM] = _refusal_form
         app.router.add_route("*", r"/{path:[\s\S]*}", self.answer)  # names hold line ends too
         return app
 
@@ -128,6 +129,10 @@ class RestApi:
         if request.method not in ("GET", "HEAD"):
             raise _method_not_allowed("GET, HEAD")
         return json_response(site_reply(self.site), status=200, pretty=target.flag("pretty"))
+
+
+def _refusal_form(raw_target: str, status: int, text: str) -> tuple[dict[str, str], bytes] | None:
+    return front_end_problem(status, text) if raw_target.startswith(API_PATH) else None
 
 
 def _collection(target: Target) -> web.Response:

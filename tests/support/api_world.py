@@ -110,8 +110,6 @@ async def api_world(dsn: str, directory: Path) -> AsyncIterator[ApiWorld]:
             _, tokens[role] = await _user(plant, services, None, role)
         own = await _side(plant, tokens, number=1)
         foreign = await _side(plant, tokens, number=2)
-        async with services.store.connection() as connection:
-            await connection.execute("UPDATE organisations SET requests_per_minute = $1", REQUESTS_PER_MINUTE)
         yield ApiWorld(plant=plant, own=own, foreign=foreign, tokens=tokens)
 
 
@@ -138,6 +136,7 @@ async def _side(plant: RunningRegistry, tokens: Mapping[Role, str], *, number: i
         )
     async with services.operations.transaction(COMMAND) as tx:
         await services.accounts.organisations.review(tx, made, approve=True, reason="")
+        await tx.connection.execute("UPDATE organisations SET requests_per_minute = $1", REQUESTS_PER_MINUTE)
     side = Side(organisation=made.id, prefix=f"{PARENT}.100{number}")
     assert made.contact is not None
     side.made["person"] = made.contact
