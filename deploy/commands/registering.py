@@ -17,7 +17,7 @@ from deploy.commands.text import printable
 from registry.bulk.progress import progress_for
 from registry.bulk.report import ImportCounts
 from registry.client import NoAnswer
-from registry.client.batches import LINE_OCTETS_MAX, Progress, Refusal, register_lines
+from registry.client.batches import LINE_OCTETS_MAX, RUN_KEY_CHARACTERS_MAX, Progress, Refusal, register_lines
 
 
 def register_file(api: Api, file: Path, rejects: Path | None) -> ExitCode:
@@ -26,6 +26,10 @@ def register_file(api: Api, file: Path, rejects: Path | None) -> ExitCode:
     rejects: file for refused lines; None for messages on standard error. Raises CommandFailed when the node stops
     answering, with what was registered before.
     """
+    if len(api.how.idempotency_key or "") > RUN_KEY_CHARACTERS_MAX:
+        raise click.UsageError(
+            f"--idempotency-key: of a file it has at most {RUN_KEY_CHARACTERS_MAX} characters"
+        )
     began_s = time.monotonic()
     counts = ImportCounts(file_octets=None if str(file) == "-" else file.stat().st_size)
     shown = progress_for(sys.stderr)

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from deploy.commands.text import one_line
 from registry.identifiers.values import DataForm, ValueForm
 
-_VALUE: Final = re.compile(r"(?:(?P<index>[0-9]{1,10}):)?(?P<type>[^=:\s][^=\s]*)=(?P<data>.*)", re.DOTALL)
+_VALUE: Final = re.compile(r"(?:(?P<index>[0-9]{1,10}):)?(?P<type>[^=:\s]+)=(?P<data>.*)", re.DOTALL)
 
 
 def parse_values(texts: Iterable[str]) -> list[ValueForm]:

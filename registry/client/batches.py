@@ -19,6 +19,9 @@ BATCH_OCTETS_MAX: Final = 8 * 1024 * 1024
 LINE_OCTETS_MAX: Final = 1_048_576
 """A record of the largest size as JSON takes less."""
 
+RUN_KEY_CHARACTERS_MAX: Final = 240
+"""Of 255 characters of an idempotency key; the number of the batch takes the others."""
+
 _decoder: Final = msgspec.json.Decoder(CreateItem)
 
 
@@ -66,6 +69,8 @@ async def register_lines(
     run_key: repeated within 24 hours with the same lines, what was registered before is not registered again. Raises
     ClientError when a request as a whole is refused or not answered; what was done before stays.
     """
+    if run_key is not None and len(run_key) > RUN_KEY_CHARACTERS_MAX:
+        raise ValueError(f"the key of a run has at most {RUN_KEY_CHARACTERS_MAX} characters")
     run_key = run_key or secrets.token_urlsafe(12)
     progress = Progress()
     for place, batch in enumerate(_batches(_read(lines, on_refusal, progress), items), start=1):
