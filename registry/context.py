@@ -15,7 +15,14 @@ from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
 from registry.outcomes import Actor, Identity, Operator, Principal
 from registry.permission import Grant, Need, Reference, is_granted, names
-from registry.prefixes import Prefixes, PrefixRow, PrefixStatus, PrefixTable, authorising_prefix
+from registry.prefixes import (
+    Prefixes,
+    PrefixRow,
+    PrefixStatus,
+    PrefixTable,
+    authorising_prefix,
+    subject_key,
+)
 from registry.record import Refusal, Values, parse_stored
 from registry.seal import Sealer
 from registry.store import Store
@@ -188,7 +195,10 @@ def check_writable(handle: Handle, table: PrefixTable, by: Actor, *, moving: boo
 
     moving: whether it is the move itself, for which the prefix is frozen, that writes.
     """
-    row = None if handle.is_prefix_record else table.rows.get(handle.prefix.key)
+    if handle.is_prefix_record:
+        _check_record_writable(handle, table, by)
+        return
+    row = table.rows.get(handle.prefix.key)
     if row is None:
         return
     if row.frozen and not moving:
@@ -197,6 +207,25 @@ def check_writable(handle: Handle, table: PrefixTable, by: Actor, *, moving: boo
         )
     if row.status is not PrefixStatus.ACTIVE and not isinstance(by, Operator):
         raise Refusal(ResponseCode.ACCESS_DENIED, f"the prefix {handle.prefix} is {row.status_text}")
+
+
+def _check_record_writable(handle: Handle, table: PrefixTable, by: Actor) -> None:
+    """Raises Refusal when an administrator would undo what was decided about a prefix by writing its record.
+
+    The record names its holder as administrator. Where this node hosts the prefix, the holder could otherwise lift a
+    suspension, let any address serve the prefix, or make prefixes below it that nobody has allocated.
+    """
+    if not isinstance(by, Identity):
+        return
+    own = table.rows.get(by.handle.prefix.key)
+    if own is not None and own.organisation is not None:
+        raise Refusal(
+            ResponseCode.ACCESS_DENIED,
+            "the record of a prefix is written by who allocates it, not by its holder",
+        )
+    subject = table.rows.get(subject_key(handle))
+    if subject is not None and subject.status is not PrefixStatus.ACTIVE:
+        raise Refusal(ResponseCode.ACCESS_DENIED, f"the prefix is {subject.status_text}")
 
 
 def _addresses(sites: ValueList) -> str:
