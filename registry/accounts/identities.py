@@ -29,7 +29,10 @@ _BARRED: Final = """
         SELECT FROM identities AS i LEFT JOIN organisations AS o ON o.id = i.organisation
         LEFT JOIN users AS u ON u.id = i.subject LEFT JOIN api_keys AS k ON k.id = i.subject
         WHERE i.handle = $1 AND i.index IN ($2, 0)
-            AND (o.suspended_reason IS NOT NULL OR u.state <> 'active' OR k.state <> 'active'))"""
+            AND (o.suspended_reason IS NOT NULL OR u.state <> 'active' OR k.state <> 'active')
+    ) OR EXISTS (
+        SELECT FROM prefixes AS p JOIN organisations AS o ON o.id = p.organisation
+        WHERE p.prefix = $3 AND o.suspended_reason IS NOT NULL)"""
 _INSERT: Final = """
     INSERT INTO identities (handle, index, organisation, subject, created) VALUES ($1, $2, $3, $4, $5)"""
 _OWNER: Final = "SELECT FROM {table} WHERE id = $1 AND organisation = $2"
@@ -61,14 +64,16 @@ class Identities:
         self._known: OrderedDict[tuple[bytes, int], tuple[float, bool]] = OrderedDict()
 
     async def is_barred(self, identity: Identity) -> bool:
-        """Whether the owner of an identity is suspended or gone; False for one that nobody here owns."""
+        """Whether the owner of an identity is suspended or gone, or whoever holds its prefix; False where nobody here
+        does.
+        """
         key = (self._context.key_of(identity.handle), identity.index)
         kept = self._known.get(key)
         now_s = self._monotonic()
         if kept is not None and now_s < kept[0]:
             return kept[1]
         async with self._context.store.connection() as connection:
-            barred: bool = await connection.fetchval(_BARRED, *key)
+            barred: bool = await connection.fetchval(_BARRED, *key, identity.handle.prefix.key)
         self._known[key] = (now_s + BELIEVED_S, barred)
         self._known.move_to_end(key)
         if len(self._known) > REMEMBERED_MAX:

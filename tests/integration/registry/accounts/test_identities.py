@@ -181,3 +181,19 @@ async def test_a_member_who_is_barred_is_not_authenticated(office: Office, plant
         await office.accounts.users.suspend(tx, by, user, "离岗")
     office.pass_time(SOON)
     assert await office.bench.operations.authenticate(ZHANG, b"key of Zhang") is None
+
+
+async def test_every_identity_below_a_prefix_is_barred_together_with_its_holder(
+    office: Office, plant: str
+) -> None:
+    """Also one that nobody has assigned: whoever registers can make a key in any record."""
+    made = Identity(index=301, handle=Handle.parse("88.100.3/Made-Today"))
+    assert not await office.accounts.is_identity_barred(made)
+    async with office.acting() as tx:
+        found = await office.accounts.organisations.lock(tx, OPERATOR, plant)
+        await office.accounts.organisations.suspend(tx, found, "违规")
+    office.pass_time(SOON)
+    assert await office.accounts.is_identity_barred(made)
+    assert not await office.accounts.is_identity_barred(
+        Identity(index=300, handle=Handle.parse("88.100/ADMIN"))
+    )
