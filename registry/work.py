@@ -1,11 +1,11 @@
 """Work: one write transaction on its way: what it wrote, who did it, and whom to tell once it is committed."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -18,6 +18,9 @@ from registry.prefixes import PrefixRow, PrefixTable
 from registry.writing import COPY_ROWS_MIN, Action, LogEntry, Writing, columns_of
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+Collected = Callable[[Connection, Sequence[Any]], Awaitable[None]]
+"""Writes rows that were collected."""
 
 ACTION_NAMES: Final = {
     Action.CREATE: "identifier.create",
@@ -87,6 +90,7 @@ class Work:
         self.moving = False
         """Whether this is the work for which prefixes are frozen, and which may therefore write below them."""
         self._acts: list[Act] = []
+        self._collected: dict[Collected, list[Any]] = {}
         self._keys: list[bytes] = []
         self._prefixes: set[bytes] = set()
 
@@ -160,8 +164,17 @@ class Work:
         self._prefixes.add(row.key)
         await self.writing.save_prefix(row)
 
+    def collect(self, write: Collected, row: Any) -> None:
+        """Have the rows that many acts of this transaction add written by one call, before the commit.
+
+        What it raises undoes the transaction.
+        """
+        self._collected.setdefault(write, []).append(row)
+
     async def write_log(self) -> None:
-        """Write the entries; the last thing before the commit."""
+        """Write the entries, after what was collected; the last thing before the commit."""
+        for write, collected in self._collected.items():
+            await write(self.connection, collected)
         rows = sum(len(act.rows) for act in self._acts)
         if not self._acts:
             return

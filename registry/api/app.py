@@ -309,9 +309,9 @@ class ApiApp:
         return start
 
     def _keeper(self, route: Route, claim: Claim) -> Keep:
-        async def keep(transaction: Transaction, reply: Reply) -> None:
+        def keep(transaction: Transaction, reply: Reply) -> None:
             response = reply_response(route, reply)
-            await self.idempotency.keep(transaction.connection, claim, response, secret=route.secret_reply)
+            self.idempotency.keep(transaction, claim, response, secret=route.secret_reply)
 
         return keep
 

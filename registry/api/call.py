@@ -44,7 +44,7 @@ class Reply:
 
 
 Start: TypeAlias = Callable[[], Awaitable[Transaction]]
-Keep: TypeAlias = Callable[[Transaction, Reply], Awaitable[None]]
+Keep: TypeAlias = Callable[[Transaction, Reply], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class Call:
     async def settle(self, transaction: Transaction, reply: Reply) -> Reply:
         """Keep the answer of a shared write in the transaction that holds what it wrote; gives the reply back."""
         if self.keep is not None:
-            await self.keep(transaction, reply)
+            self.keep(transaction, reply)
         return reply
 
     def body_as(self, shape: type[Shape]) -> Shape:

@@ -9,7 +9,7 @@ Source: draft-ietf-httpapi-idempotency-key-header.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +22,9 @@ from registry.api.respond import stored_response
 from registry.problem_types import IN_PROGRESS, INVALID_REQUEST, KEY_REUSED, ApiProblem, FieldFault
 from registry.seal import Sealer
 from registry.store import Store
+from registry.transaction import Transaction
 from registry.work import Connection
+from registry.writing import columns_of
 
 HEADER: Final = "Idempotency-Key"
 KEPT_HOURS: Final = 24
@@ -43,11 +45,14 @@ _ENTER: Final = f"""
 _FORGET: Final = "DELETE FROM idempotency_keys WHERE caller = $1 AND key = $2"
 _KEEP: Final = """
     INSERT INTO idempotency_keys (caller, key, request_digest, status, headers, body, sealed)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::text[], $6::bytea[], $7::boolean[])"""
 _PURGE: Final = f"""
     DELETE FROM idempotency_keys WHERE (caller, key) IN (
         SELECT caller, key FROM idempotency_keys WHERE created < now() - interval '{KEPT_HOURS} hours'
         ORDER BY created LIMIT {PURGE_ROWS_MAX})"""  # noqa: S608
+
+Kept = tuple[str, str, bytes, int, str, bytes | None, bool]
+"""A row: caller, key, digest, status, headers, body, whether the body is sealed."""
 
 
 class Replayed(Exception):
@@ -140,10 +145,8 @@ class Idempotency:
         elif record["fresh"] is not None:
             await connection.execute(_FORGET, claim.caller, claim.key)
 
-    async def keep(
-        self, connection: Connection, claim: Claim, response: web.Response, *, secret: bool
-    ) -> None:
-        """Keep an answer, in the transaction of its request. Raises KeyTaken.
+    def keep(self, transaction: Transaction, claim: Claim, response: web.Response, *, secret: bool) -> None:
+        """Keep an answer, in the transaction of its request: KeyTaken ends it where the key was used meanwhile.
 
         secret: whether the body holds a secret, which is kept sealed.
         """
@@ -153,15 +156,19 @@ class Idempotency:
             body = self._sealer.seal_octets(claim.purpose, body)
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         text = msgspec.json.encode(headers).decode()
+        row = (claim.caller, claim.key, self._digest(claim), response.status, text, body, secret)
+        transaction.collect(self._write, row)
+
+    async def _write(self, connection: Connection, rows: Sequence[Kept]) -> None:
+        """Write what was kept, of one request or of all that share a transaction. Raises KeyTaken."""
         try:
-            await connection.execute(
-                _KEEP, claim.caller, claim.key, self._digest(claim), response.status, text, body, secret
-            )
+            await connection.execute(_KEEP, *columns_of(rows, 7))
         except asyncpg.UniqueViolationError:
             raise KeyTaken from None
-        if len(self._recent) >= RECENT_MAX:
+        for row in rows:
+            self._recent[row[0], row[1]] = None
+        while len(self._recent) > RECENT_MAX:
             del self._recent[next(iter(self._recent))]
-        self._recent[claim.caller, claim.key] = None
 
     async def purge(self) -> None:
         """Remove the keys that are older than a day."""

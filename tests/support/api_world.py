@@ -101,9 +101,9 @@ def path_of(template: str, values: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def api_world(dsn: str, directory: Path) -> AsyncIterator[ApiWorld]:
-    """Run a node for the duration of the block; everybody is signed in."""
-    async with running_registry(dsn, directory, homes=["88.100"]) as plant:
+async def api_world(dsn: str, directory: Path, **changes: Any) -> AsyncIterator[ApiWorld]:
+    """Run a node for the duration of the block; everybody is signed in. changes: of the node's settings."""
+    async with running_registry(dsn, directory, homes=["88.100"], **changes) as plant:
         services = plant.node.services
         tokens = {}
         for role in sorted(NODE_ROLES):

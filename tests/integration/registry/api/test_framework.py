@@ -203,7 +203,7 @@ async def test_a_test_key_may_only_try(front: Front) -> None:
 async def test_a_repeated_request_happens_once_and_is_answered_alike(front: Front, path: str) -> None:
     answers = [await front.ask("POST", path, {"text": "a"}, headers=KEY) for _ in range(3)]
 
-    assert {answer.status for answer in answers} == {201}
+    assert {answer.status for answer in answers} == {201}, answers
     assert {answer.body for answer in answers} == {answers[0].body}
     assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true", "true"]
     assert {answer.headers.get("location") for answer in answers} == {answers[0].headers.get("location")}
