@@ -33,6 +33,12 @@ _INSERT: Final = """
 _COUNT: Final = (
     "SELECT count(*) FROM api_keys WHERE organisation = $1 AND state <> 'revoked' AND expires > $2"
 )
+_MADE_BY: Final = """
+    WITH RECURSIVE made (id) AS (
+        SELECT id FROM api_keys WHERE created_by = $1
+        UNION SELECT k.id FROM api_keys AS k JOIN made ON k.created_by = made.id)
+    SELECT id FROM made"""
+"""Keys that a user has made, and those that were made with these: whoever keeps one of them keeps its rights."""
 _HELD: Final = "SELECT prefix FROM prefixes WHERE prefix = ANY($1::bytea[]) AND organisation = $2"
 
 
@@ -151,17 +157,19 @@ class Keys:
         )
 
     async def revoke_made_by(self, tx: Transaction, user: str, reason: str) -> int:
-        """Revoke every key that a user has made; gives how many."""
-        query = f"SELECT {_COLUMNS} FROM api_keys WHERE created_by = $1 AND state <> 'revoked' FOR UPDATE"  # noqa: S608
+        """Revoke every key that a user has made, and every one that was made with these; gives how many."""
+        query = f"""
+            SELECT {_COLUMNS} FROM api_keys WHERE id IN ({_MADE_BY}) AND state <> 'revoked'
+            ORDER BY id FOR UPDATE"""  # noqa: S608
         records = await tx.connection.fetch(query, user)
         for record in records:
             await self.revoke(tx, _key(tuple(record)), reason)
         return len(records)
 
     async def count_made_by(self, connection: Connection, user: str, now: datetime) -> int:
-        """How many keys that a user has made still count."""
-        query = """
-            SELECT count(*) FROM api_keys WHERE created_by = $1 AND state = 'active' AND expires > $2"""
+        """How many keys that a user has made, or that were made with these, still count."""
+        query = f"""
+            SELECT count(*) FROM api_keys WHERE id IN ({_MADE_BY}) AND state = 'active' AND expires > $2"""  # noqa: S608
         count: int = await connection.fetchval(query, user, now)
         return count
 

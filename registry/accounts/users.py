@@ -28,6 +28,12 @@ _INSERT: Final = """
     INSERT INTO users (id, version, organisation, role, person, login_digest, password, password_changed, state,
         created, created_by)
     VALUES ($1, 1, $2, $3, $4, $5, $6, $7, 'active', $7, $8)"""
+_MAKERS: Final = """
+    WITH RECURSIVE makers (id) AS (
+        SELECT created_by FROM api_keys WHERE id = $1
+        UNION SELECT k.created_by FROM api_keys AS k JOIN makers ON k.id = makers.id)
+    SELECT id FROM makers"""
+"""Who made a key, who made the key that it was made with, and so on."""
 _COUNT: Final = "SELECT count(*) FROM users WHERE organisation = $1 AND state <> 'removed'"
 
 
@@ -244,9 +250,9 @@ def _check_person(person: Person, login: str | None = None) -> None:
 
 
 async def _check_other(tx: Transaction, user: User) -> None:
-    """Raises ApiProblem when the user acts on himself, through a key that he made too."""
-    maker = await tx.connection.fetchval("SELECT created_by FROM api_keys WHERE id = $1", tx.origin.actor)
-    if user.id in (tx.origin.actor, maker):
+    """Raises ApiProblem when the user acts on himself, through a key that he made, or that such a key made, too."""
+    makers = {record[0] for record in await tx.connection.fetch(_MAKERS, tx.origin.actor)}
+    if user.id == tx.origin.actor or user.id in makers:
         raise ApiProblem(SELF_CHANGE, "This is the user who asks for it.")
 
 

@@ -1,6 +1,7 @@
 """API keys: what they may be given, rotation, ends, and what authentication costs."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -233,6 +234,22 @@ async def test_the_keys_of_a_leaver_are_counted_and_revoked(office: Office) -> N
         assert await office.accounts.keys.revoke_made_by(tx, by.id, "离岗") == 2
         assert await office.accounts.keys.count_made_by(tx.connection, by.id, tx.now) == 0
     assert await office.accounts.authenticate(shown[0].token) is None
+
+
+async def test_the_keys_that_the_keys_of_a_leaver_have_made_are_his_too(office: Office) -> None:
+    made = await office.organisation()
+    by = administrator(made.id)
+    first = await make(office, by, made.id)
+    with_first = replace(by, id=first.key.id, kind="key")
+    second = await make(office, with_first, made.id)
+    third = await make(office, replace(with_first, id=second.key.id), made.id)
+    others = await make(office, replace(by, id="usr_colleague"), made.id)
+    async with office.acting() as tx:
+        assert await office.accounts.keys.count_made_by(tx.connection, by.id, tx.now) == 3
+        assert await office.accounts.keys.revoke_made_by(tx, by.id, "离岗") == 3
+    for shown in (first, second, third):
+        assert await office.accounts.authenticate(shown.token) is None
+    assert await office.accounts.authenticate(others.token) is not None
 
 
 async def test_the_last_use_is_written_once_a_minute(office: Office) -> None:

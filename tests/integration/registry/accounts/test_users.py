@@ -1,6 +1,7 @@
 """Users: who may make and change them, and what of them is kept."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -115,10 +116,13 @@ async def test_nobody_raises_himself_by_a_key_that_he_made(office: Office) -> No
         shown = await office.accounts.keys.create(tx, himself, new)
     key = await office.accounts.authenticate(shown.token)
     assert key is not None
-    changed = await refusal(
-        office, key, lambda tx: office.accounts.users.set_role(tx, key, operator, Role.REVIEWER)
-    )
-    assert changed is SELF_CHANGE
+    async with office.acting(key) as tx:
+        shown = await office.accounts.keys.create(tx, key, new)
+    further = await office.accounts.authenticate(shown.token)
+    assert further is not None
+    for by in (key, further):
+        act = partial(office.accounts.users.set_role, caller=by, user=operator, role=Role.REVIEWER)
+        assert await refusal(office, by, act) is SELF_CHANGE
 
 
 async def test_a_lesser_key_takes_over_nobody(office: Office) -> None:
