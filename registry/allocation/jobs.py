@@ -36,6 +36,10 @@ BATCHES_MAX: Final = 50
 
 _IDENTITIES: Final = """
     SELECT handle, index FROM identities WHERE handle = ANY ($1::bytea[]) AND organisation = $2"""
+_HELD: Final = "SELECT prefix FROM prefixes WHERE prefix = ANY ($1::bytea[]) AND organisation = $2"
+_END_IDENTITIES: Final = """
+    DELETE FROM identities WHERE handle > $1 || '/'::bytea AND handle < $1 || '0'::bytea AND organisation = $2"""
+"""Of one prefix; 0 follows the slash."""
 _FORGET_VERSIONS: Final = "DELETE FROM handle_versions WHERE key = ANY ($1::bytea[])"
 _FORGET_STATES: Final = "DELETE FROM handle_states WHERE key = ANY ($1::bytea[])"
 
@@ -66,6 +70,8 @@ async def transfer(tx: Transaction, prefix: Prefix, organisation: str, *, reason
 async def _begin_handing_over(tx: Transaction, allocated: AllocatedPrefix, former: str | None) -> None:
     administrator = administrator_of(allocated.prefix)
     await drop_keys(tx, allocated.prefix)
+    if former is not None:
+        await tx.connection.execute(_END_IDENTITIES, allocated.prefix.key, former)
     await put_identity(tx, administrator, allocated.organisation)
     record = allocated.prefix.record
     stored = (await tx.writing.find([record.key])).get(record.key)
@@ -174,14 +180,15 @@ async def _end(tx: Transaction, job: Job) -> None:
 
 
 async def _holders(tx: Transaction, prefix: Prefix, former: str | None, rows: Collection[Row]) -> IsHolders:
-    """Which identities belong to the former holder: those that he is known by, and every key below the prefix but
-    that of its administrator, since he made them.
+    """Which identities belong to the former holder: those that he is known by, every key below another prefix of his,
+    and every key below this one but that of its administrator, since he made them.
     """
     references = set()
     for row in rows:
         references |= references_in(tx.context.values_of(row).values())
     keys = {tx.context.key_of(Handle(handle)) for handle, _ in references}
     own = await _identities(tx.connection, keys, former)
+    held = await _held(tx.connection, {Handle(handle).prefix.key for handle, _ in references}, former)
     administrator = tx.context.key_of(administrator_of(prefix).handle)
 
     def is_holders(handle: Handle, index: int) -> bool:
@@ -189,9 +196,19 @@ async def _holders(tx: Transaction, prefix: Prefix, former: str | None, rows: Co
         if key == administrator:
             return False
         indexes = own.get(key, frozenset())
-        return handle.prefix == prefix or index in indexes or (index == 0 and bool(indexes))
+        is_below = handle.prefix == prefix or handle.prefix.key in held
+        return is_below or index in indexes or (index == 0 and bool(indexes))
 
     return is_holders
+
+
+async def _held(
+    connection: Connection, prefixes: Collection[bytes], organisation: str | None
+) -> frozenset[bytes]:
+    """Those of these folded prefixes that an organisation holds here."""
+    if organisation is None or not prefixes:
+        return frozenset()
+    return frozenset(record[0] for record in await connection.fetch(_HELD, list(prefixes), organisation))
 
 
 async def _identities(

@@ -62,6 +62,34 @@ async def test_records_that_named_the_former_holder_name_the_prefixs_administrat
     assert await named(office, "0.NA/88.100.7") == {P_ADMIN}
 
 
+async def test_whoever_is_named_below_another_prefix_of_the_former_holder_is_replaced_too(
+    office: Office,
+) -> None:
+    """Keys that he made there and that nobody has assigned."""
+    await office.allocated()
+    await office.allocated("8")
+    await office.allocated("9", organisation=RIVAL)
+    for suffix, identity in {"his": "88.100.8/line", "anybody's": "88.100.9/line"}.items():
+        await office.bench.create(
+            f"88.100.7/{suffix}", admin(Identity(index=300, handle=Handle.parse(identity)))
+        )
+    await office.transfer()
+    assert await named(office, "88.100.7/his") == {P_ADMIN}
+    assert await named(office, "88.100.7/anybody's") == {"300:88.100.9/line"}
+
+
+async def test_identities_below_the_prefix_are_the_former_holders_no_more(office: Office) -> None:
+    await office.allocated()
+    await office.allocated("70")
+    add = "INSERT INTO identities VALUES ($1, 300, $2, 'usr_bob', now())"
+    kept = Handle.parse("88.100.70/bob").key
+    for key in (BELOW.handle.key, kept):
+        await office.execute(add, key, ACME)
+    await office.transfer()
+    rows = await office.fetch("SELECT handle FROM identities WHERE organisation = $1", ACME)
+    assert {row["handle"] for row in rows} == {kept, Handle.parse("88.100.70/ADMIN").key}
+
+
 async def test_values_keep_everything_else(office: Office) -> None:
     await with_records(office)
     (before,) = [value for value in await office.bench.values("88.100.7/alices") if value.type == "URL"]
