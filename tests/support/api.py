@@ -193,6 +193,25 @@ async def make_organisation(
     return organisation
 
 
+async def allocate_prefix(
+    operator: ApiUser,
+    reviewer: ApiUser,
+    applicant: ApiUser,
+    parent: str,
+    label: str | None = None,
+    **wish: Any,
+) -> str:
+    """A prefix for the organisation of the applicant, from the application to the allocation; its name."""
+    given = {"label": label} if label is not None else {}
+    new = {"parent": parent, "purpose": "product identifiers", **given, **wish}
+    applied = await applicant.post("/applications", new)
+    path = f"/applications/{applied.expect(201)['id']}"
+    decision = {"decision": "approve"}
+    reviewed = await reviewer.ask("POST", path + "/review", decision, headers={"If-Match": applied.etag})
+    reviewed.expect(200)
+    return str((await operator.post(path + "/allocation")).expect(201)["prefix"])
+
+
 async def set_quotas(operator: ApiUser, organisation: str, **quotas: int) -> None:
     """Allow an organisation more or less than usual."""
     path = f"/organisations/{organisation}"
