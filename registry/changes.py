@@ -7,8 +7,18 @@ from protocol.codes import ResponseCode
 from protocol.handle import Handle
 from protocol.valuetypes import AdminPermission
 from registry.context import RETIRED, Context, check_homed, check_writable
-from registry.outcomes import BATCH_ITEMS_MAX, Actor, Deleted, Operator, Rejected, Replaced, Result, Unchanged
-from registry.permission import Need, difference, grants_in, right_to_remove
+from registry.outcomes import (
+    BATCH_ITEMS_MAX,
+    Actor,
+    Deleted,
+    Operator,
+    Principal,
+    Rejected,
+    Replaced,
+    Result,
+    Unchanged,
+)
+from registry.permission import Need, difference, grants_in, right_over_keys, right_to_remove
 from registry.record import Refusal, Values, check_total, keep_timestamps, same_record
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
 from registry.work import Work
@@ -145,6 +155,8 @@ class Changes:
                 raise stranger from None
             raise
         need = Need(plan.rights)
+        if isinstance(by, Principal):
+            need = Need(plan.rights | right_over_keys(old, plan.values or {}))
         if not await self._context.is_allowed(by, need, grants, (), work.writing, held=held):
             raise stranger
         if row.state == State.RETIRED and not isinstance(by, Operator):

@@ -6,6 +6,7 @@ alike is left alone without a lock, so that repeating an interrupted import writ
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from functools import lru_cache
 from typing import Final
 
@@ -30,14 +31,24 @@ from registry.outcomes import (
     Actor,
     Created,
     Creation,
+    Identity,
     Operator,
     Origin,
+    Principal,
     Rejected,
     Replaced,
     Result,
     Unchanged,
 )
-from registry.permission import Grant, Need, difference, grants_in, needs_to_replace, right_to_create
+from registry.permission import (
+    Grant,
+    Need,
+    difference,
+    grants_in,
+    needs_to_replace,
+    right_over_keys,
+    right_to_create,
+)
 from registry.prefixes import PrefixRow, PrefixTable
 from registry.record import (
     HS_ADMIN,
@@ -52,6 +63,7 @@ from registry.record import (
     take_in,
     values_of_type,
 )
+from registry.reservations import ranges_holding
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
 from registry.work import Work
 from registry.writing import Action, LogEntry, NewRow, Row, State, Writing
@@ -141,6 +153,8 @@ class Creations:
         batch = Batch(work, replace, state, results, [])
         for positions in rounds(keys):
             drafts = await self._drafts(items, keys, positions, by, batch, inherit_admin=inherit_admin)
+            if drafts and isinstance(by, Identity):
+                drafts = await _without_reserved(drafts, batch)
             if drafts:
                 await self._write(drafts, batch)
         _record(batch, origins)
@@ -172,7 +186,7 @@ class Creations:
             if gate is None:
                 gate = gates[gate_key] = await self._gate(handle, by, batch.work)
             try:
-                values = _take_in(item, gate, timestamp, inherit_admin=inherit_admin)
+                values = _take_in(item, gate, timestamp, by, inherit_admin=inherit_admin)
             except Refusal as refusal:
                 batch.results[position] = Rejected(handle, refusal.code, refusal.message)
                 continue
@@ -317,6 +331,8 @@ class Creations:
             return None
         old = self._context.values_of(row)
         change = difference(old, draft.values)
+        if isinstance(draft.by, Principal):
+            change = dataclass_replace(change, rights=change.rights | right_over_keys(old, draft.values))
         grants = grants_in(old.values())
         for need in needs_to_replace(draft.handle, change):
             if await self._context.is_allowed(
@@ -334,6 +350,25 @@ class Creations:
         return new
 
 
+async def _without_reserved(drafts: Sequence[Draft], batch: Batch) -> list[Draft]:
+    """The drafts whose suffixes are free; who registers by the API may name the range that reserves his.
+
+    The API looks itself, since it does not take a reserved suffix for its own minting either.
+    """
+    by_prefix: dict[bytes, list[Draft]] = {}
+    for draft in drafts:
+        if draft.gate.held is not None and draft.gate.held.has_ranges:
+            by_prefix.setdefault(draft.gate.held.key, []).append(draft)
+    for prefix, below in by_prefix.items():
+        holding = await ranges_holding(batch.work.connection, prefix, [draft.key for draft in below])
+        for place, (range_id, _) in holding.items():
+            message = (
+                f"the suffix is reserved in the range {range_id}; register it by the API, naming the range"
+            )
+            batch.reject(below[place], ResponseCode.ACCESS_DENIED, message)
+    return [draft for draft in drafts if batch.results[draft.position] is None]
+
+
 @lru_cache(maxsize=4_096)  # the prefixes below which a busy node registers at a time
 def _administration(record: ValueList) -> tuple[tuple[bytes, ...], tuple[Grant, ...]]:
     """The HS_ADMIN values among the values of a prefix record, and what they grant."""
@@ -341,7 +376,7 @@ def _administration(record: ValueList) -> tuple[tuple[bytes, ...], tuple[Grant, 
     return tuple(administrators), grants_in(administrators)
 
 
-def _take_in(item: Creation, gate: Gate, timestamp: bytes, *, inherit_admin: bool) -> Values:
+def _take_in(item: Creation, gate: Gate, timestamp: bytes, by: Actor, *, inherit_admin: bool) -> Values:
     """The values of a record that may be stored. Raises Refusal."""
     if gate.refusal is not None:
         raise gate.refusal
@@ -349,6 +384,8 @@ def _take_in(item: Creation, gate: Gate, timestamp: bytes, *, inherit_admin: boo
     if not octets.isascii():
         _check_utf8(octets)
     values, administered = take_in(item.values, timestamp)
+    if isinstance(by, Principal) and AdminPermission.MODIFY_ADMIN not in by.rights:
+        _check_appoints_nobody(values, by, administered=administered)
     if inherit_admin and not administered and gate.administrators:
         _inherit(values, gate.administrators, timestamp)
         if len(item.values.octets) + gate.octets > RECORD_OCTETS_MAX or len(values) > MAX_VALUES:
@@ -362,6 +399,13 @@ def _inherit(values: Values, administrators: Iterable[bytes], timestamp: bytes) 
         while index in values:
             index += 1
         values[index] = index.to_bytes(4, "big") + timestamp + administrator[8:]
+
+
+def _check_appoints_nobody(values: Values, by: Principal, *, administered: bool) -> None:
+    """Raises Refusal (400) when a record names administrators, or holds by what they prove themselves."""
+    if administered or right_over_keys({}, values):
+        message = f"values by which administrators are named or proven take rights that {by} does not have"
+        raise Refusal(ResponseCode.INVALID_ADMINISTRATOR, message)
 
 
 def _check_utf8(octets: bytes) -> None:

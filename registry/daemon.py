@@ -129,6 +129,7 @@ class RegistryNode:
             ended.set()
             lag.cancel()
             await asyncio.wait([*tasks, lag])
+            await api.services.identifiers.gathering.close()
 
         self._resources.push_async_callback(end)
 

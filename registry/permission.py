@@ -14,9 +14,11 @@ from protocol.handle import Handle
 from protocol.value import Permission, ValueReference
 from protocol.valuetypes import Admin, AdminPermission
 from registry.outcomes import Identity
-from registry.record import HS_ADMIN, data_of, permissions_of, same_value, type_of, values_of_type
+from registry.record import HS_ADMIN, HS_SECKEY, data_of, permissions_of, same_value, type_of, values_of_type
 
 NOTHING: Final = AdminPermission(0)
+KEY_TYPES: Final = frozenset({HS_SECKEY, b"HS_PUBKEY", b"HS_VLIST"})
+"""Types of values by which others prove who they are, or count as administrators."""
 Reference = tuple[bytes, int]
 """A value somewhere: handle, its prefix folded and its suffix as spelled, and index; index 0 stands for any."""
 
@@ -116,6 +118,18 @@ def difference(old: Mapping[int, bytes], new: Mapping[int, bytes]) -> Difference
         index in old and not same_value(old[index], new[index]) for index in new
     )
     return Difference(rights | right_to_remove(removed), tuple(protected), overwritten)
+
+
+def right_over_keys(old: Mapping[int, bytes], new: Mapping[int, bytes]) -> AdminPermission:
+    """What a principal needs besides, to turn one record into the other: values of KEY_TYPES are for whoever may
+    appoint administrators.
+
+    With an HS_SECKEY of one's own in a record that administers a prefix, one would have every right on the prefix, for
+    longer than the right to write.
+    """
+    values = [value for index, value in new.items() if not same_value(value, old.get(index))]
+    values += [value for index, value in old.items() if not same_value(value, new.get(index))]
+    return AdminPermission.MODIFY_ADMIN if any(type_of(value) in KEY_TYPES for value in values) else NOTHING
 
 
 def right_to_remove(values: Iterable[bytes]) -> AdminPermission:

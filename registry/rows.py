@@ -69,7 +69,7 @@ async def renew_authorisations(work: Work, keys: Iterable[bytes]) -> None:
     prefixes = [key.removeprefix(RECORD_KEY_START) for key in keys if key.startswith(RECORD_KEY_START)]
     if not prefixes:
         return
-    known = await work.writing.prefix_rows(prefixes)
+    known = await work.writing.lock_prefixes(prefixes)
     rows = await work.writing.find([RECORD_KEY_START + prefix for prefix in known]) if known else {}
     for prefix, copy in known.items():
         row = rows[RECORD_KEY_START + prefix]

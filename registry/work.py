@@ -156,8 +156,8 @@ class Work:
         return await self.context.prefixes.around(handle, self.writing.prefix_rows, uncommitted=changed)
 
     async def prefix_row(self, prefix_key: bytes) -> PrefixRow | None:
-        """What the node knows of a folded prefix, as this transaction sees it."""
-        return (await self.writing.prefix_rows([prefix_key])).get(prefix_key)
+        """What the node knows of a folded prefix, locked: it is asked for in order to be changed."""
+        return (await self.writing.lock_prefixes([prefix_key])).get(prefix_key)
 
     async def save_prefix(self, row: PrefixRow) -> None:
         """Write what the node shall know of a prefix."""

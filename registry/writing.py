@@ -60,8 +60,9 @@ _SAVE_PREFIX: Final = f"""
         authorisation_values = excluded.authorisation_values, authorisation_count = excluded.authorisation_count,
         organisation = excluded.organisation, status = excluded.status, status_text = excluded.status_text,
         frozen = excluded.frozen, moved_values = excluded.moved_values, moved_count = excluded.moved_count,
-        has_ranges = excluded.has_ranges"""  # noqa: S608 - columns of our own
+        has_ranges = prefixes.has_ranges OR excluded.has_ranges"""  # noqa: S608 - columns of our own
 FIND_PREFIXES: Final = f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE prefix = ANY ($1::bytea[])"  # noqa: S608
+_LOCK_PREFIXES: Final = f"{FIND_PREFIXES} ORDER BY prefix FOR UPDATE"
 LIST_PREFIX: Final = """
     SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
     FROM handles WHERE prefix = $1 AND key > $2 AND key < $1 || '0'::bytea ORDER BY key LIMIT $3"""
@@ -178,6 +179,10 @@ class Writing:
     async def prefix_rows(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
         """What the node knows of those folded prefixes of which it knows anything."""
         return prefix_rows_by_key(await self.connection.fetch(FIND_PREFIXES, keys))
+
+    async def lock_prefixes(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
+        """The same, locked until the transaction ends, in ascending order."""
+        return prefix_rows_by_key(await self.connection.fetch(_LOCK_PREFIXES, keys))
 
     async def save_prefix(self, row: PrefixRow) -> None:
         """Write what the node shall know of a prefix."""

@@ -103,15 +103,14 @@ _HANDLE_RIGHTS: Final[Mapping[Right, AdminPermission]] = {
         | AdminPermission.MODIFY_VALUE
         | AdminPermission.REMOVE_VALUE
         | AdminPermission.ADD_VALUE
-        | AdminPermission.MODIFY_ADMIN
-        | AdminPermission.REMOVE_ADMIN
-        | AdminPermission.ADD_ADMIN
     ),
     Right.IDENTIFIER_DELETE: AdminPermission.DELETE_HANDLE,
 }
-"""What a right is worth in the one permission rule, on handles of prefixes that the organisation holds. Restricted
-values hold keys among other things: they are for those who could replace them anyway. Prefixes come from allocation
-alone, so that nothing gives rights on derived ones."""
+"""What a right is worth in the one permission rule, on handles of prefixes that the organisation holds. Prefixes come
+from allocation alone, so that nothing gives rights on derived ones."""
+_APPOINTING: Final = frozenset({Right.IDENTIFIER_WRITE, Right.KEY_WRITE})
+"""Who may register and give out keys may also name administrators in records, and their keys."""
+_ADMIN_RIGHTS: Final = AdminPermission.ADD_ADMIN | AdminPermission.MODIFY_ADMIN | AdminPermission.REMOVE_ADMIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +144,8 @@ class Caller:
         for right, permissions in _HANDLE_RIGHTS.items():
             if right in self.rights:
                 rights |= permissions
+        if self.rights >= _APPOINTING:
+            rights |= _ADMIN_RIGHTS
         return Principal(
             id=self.id, organisation=self.organisation or "", rights=rights, prefixes=self.prefixes
         )

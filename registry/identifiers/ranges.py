@@ -4,13 +4,14 @@ A line that is off the network prints suffixes of its range, and registers ("act
 then nobody knows of them, and nobody else can register them. Here are what a range is and all SQL about them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import asyncpg
 
+from registry.reservations import SHAPES
 from registry.work import Connection
 
 SHAPES_MAX: Final = 64
@@ -34,17 +35,7 @@ _LOCK_SERIES: Final = """
     ON CONFLICT (prefix, series) DO UPDATE SET next = c.next RETURNING next"""
 _ADVANCE: Final = "UPDATE identifier_counters SET next = greatest(next, $3) WHERE prefix = $1 AND series = $2"
 _SHRINK: Final = "UPDATE identifier_ranges SET last = $2, released = $3 WHERE id = $1"
-_SHAPES: Final = "SELECT head_octets, digits, tail_octets FROM identifier_range_shapes WHERE prefix = $1"
 _ADD_SHAPE: Final = "INSERT INTO identifier_range_shapes VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-_HOLDING: Final = """
-    SELECT asked.place, r.id, r.last FROM unnest($2::int[], $3::bytea[], $4::bytea[], $5::smallint[], $6::bigint[])
-        AS asked (place, head, tail, digits, number)
-    CROSS JOIN LATERAL (
-        SELECT id, last FROM identifier_ranges
-        WHERE prefix = $1 AND head = asked.head AND tail = asked.tail AND digits = asked.digits
-            AND first <= asked.number AND last >= first
-        ORDER BY first DESC LIMIT 1) AS r
-    WHERE r.last >= asked.number"""
 _HIGHEST: Final = """
     SELECT key FROM handles
     WHERE prefix = $1 AND key BETWEEN $2 AND $3 AND octet_length(key) = octet_length($2)
@@ -102,35 +93,6 @@ class Range:
         """Whether an identifier, by its storage key, is one of the range."""
         number = self.extent.number(key)
         return number is not None and self.first <= number <= self.last
-
-
-def apart(key: bytes, suffix_at: int, shape: tuple[int, int, int]) -> tuple[bytes, int, bytes] | None:
-    """Head, number and tail of the suffix of a key when it has the shape (octets of head, digits, octets of tail)."""
-    head_octets, digits, tail_octets = shape
-    start = suffix_at + head_octets
-    end = start + digits
-    written = key[start:end]
-    if len(key) != end + tail_octets or not written.isdigit():
-        return None
-    return key[suffix_at:start], int(written), key[end:]
-
-
-async def ranges_holding(
-    connection: Connection, prefix: bytes, keys: Sequence[bytes]
-) -> dict[int, tuple[str, int]]:
-    """Which of these storage keys below a folded prefix lie in ranges: place -> (id of the range, its last number)."""
-    shapes = [tuple(record) for record in await connection.fetch(_SHAPES, prefix)]
-    asked = [
-        (place, *parts, digits)
-        for head_octets, digits, tail_octets in shapes
-        for place, key in enumerate(keys)
-        if (parts := apart(key, len(prefix) + 1, (head_octets, digits, tail_octets))) is not None
-    ]
-    if not asked:
-        return {}
-    places, heads, numbers, tails, digits_of = ([row[column] for row in asked] for column in range(5))
-    records = await connection.fetch(_HOLDING, prefix, places, heads, tails, digits_of, numbers)
-    return {record[0]: (record[1], record[2]) for record in records}
 
 
 async def read_ranges(connection: Connection, ids: Iterable[str], *, lock: str = "") -> dict[str, Range]:
@@ -208,7 +170,7 @@ async def shrink_range(connection: Connection, identity: str, last: int, release
 async def add_shape(connection: Connection, extent: Extent) -> bool:
     """Note the shape of a range; False when the prefix has too many."""
     shape = (len(extent.head), extent.digits, len(extent.tail))
-    shapes = {tuple(record) for record in await connection.fetch(_SHAPES, extent.prefix)}
+    shapes = {tuple(record) for record in await connection.fetch(SHAPES, extent.prefix)}
     if shape in shapes:
         return True
     if len(shapes) >= SHAPES_MAX:

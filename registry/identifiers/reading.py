@@ -9,13 +9,16 @@ import asyncpg
 
 from protocol.handle import Handle, Prefix
 from protocol.value import HandleValue, ValueList
+from protocol.valuetypes import AdminPermission
 from registry.accounts.roles import Caller
 from registry.context import Context
 from registry.identifiers.access import NO_IDENTIFIER, NO_PREFIX, check_here, held_prefix
-from registry.identifiers.ranges import ranges_holding
 from registry.identifiers.states import STATE_OF, STORED_AS, IdentifierState
+from registry.permission import KEY_TYPES
 from registry.prefixes import PrefixRow
 from registry.problem_types import NOT_FOUND, ApiProblem
+from registry.record import type_of
+from registry.reservations import ranges_holding
 from registry.work import Connection
 from registry.writing import Row, State
 
@@ -133,13 +136,17 @@ class IdentifierReader:
         return _known(row, "At that time there was no such identifier.")
 
     async def restricted(self, handle: Handle, caller: Caller) -> list[HandleValue]:
-        """The values that are not public, their data in the clear."""
+        """The values that are not public, their data in the clear.
+
+        Keys and groups are told to nobody but who may appoint administrators.
+        """
         await self._prefix(handle, caller)
         row = await self._context.store.read(self._context.key_of(handle))
         if row is None or not row.stored:
             raise ApiProblem(NOT_FOUND, NO_IDENTIFIER)
         opened = self._context.sealer.open(row.key, row.restricted) if row.restricted_count else ()
-        return [HandleValue.decode(value) for value in opened]
+        appoints = AdminPermission.MODIFY_ADMIN in caller.actor().rights
+        return [HandleValue.decode(value) for value in opened if appoints or type_of(value) not in KEY_TYPES]
 
     async def versions(
         self, handle: Handle, caller: Caller, *, below: int | None, limit: int

@@ -18,11 +18,12 @@ from registry.identifiers.drafting import Draft, draft_of, name_octets
 from registry.identifiers.existing import existing_problems
 from registry.identifiers.forms import NewIdentifier
 from registry.identifiers.minting import Counters, SeriesExhausted, draw, first_free, series_key
-from registry.identifiers.ranges import ranges_holding, read_ranges
+from registry.identifiers.ranges import read_ranges
 from registry.outcomes import Created, Creation, Origin, Principal, Rejected, Result
 from registry.prefixes import PrefixRow
 from registry.problem_types import CONFLICT, ApiProblem, FieldFault
 from registry.problem_types.identifiers import RANGE_MISMATCH, RANGE_RESERVED, SERIES_EXHAUSTED
+from registry.reservations import ranges_holding
 from registry.transaction import Transaction
 from registry.writing import State
 

@@ -87,6 +87,7 @@ ORDER: Final = {
         "context",
         "audit",
         "work",
+        "reservations",
         "rows",
         "creation",
         "changes",

@@ -293,7 +293,7 @@ async def test_a_dry_run_of_any_write_changes_nothing(front: Front) -> None:
 async def test_restricted_values_are_for_those_who_may_write_and_their_reading_is_entered(
     front: Front,
 ) -> None:
-    hidden = {"index": 300, "type": "HS_SECKEY", "data": "planted-secret", "permissions": "1100"}
+    hidden = {"index": 300, "type": "COST", "data": "planted-secret", "permissions": "1100"}
     await register(front, values=[URL, hidden])
     assert "planted-secret" not in (await front.ask("GET", PUMP)).body.decode()
     assert (await front.ask("GET", f"{PUMP}/restricted", token="reader")).status == 403

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from protocol.handle import Handle, Prefix
+from registry.accounts.roles import Role
 from registry.identifiers.reading import LIST, SCAN_MAX
 from registry.identifiers.states import IdentifierState
 from registry.outcomes import OPERATOR
@@ -42,7 +43,8 @@ async def test_an_identifier_is_read_with_its_dates_and_without_its_secrets(plan
     assert list(found.restricted) == [(300, "HS_SECKEY")]
     assert found.values is not None
     assert b"hidden" not in found.values.octets
-    (value,) = await plant.identifiers.reader.restricted(HANDLE, EDITOR)
+    assert await plant.identifiers.reader.restricted(HANDLE, EDITOR) == []
+    (value,) = await plant.identifiers.reader.restricted(HANDLE, caller(role=Role.ENTERPRISE_ADMINISTRATOR))
     assert value.data == b"hidden"
 
 

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.identifiers.ranges import Extent, apart
+from registry.identifiers.ranges import Extent
+from registry.reservations import apart
 
 texts = st.binary(max_size=6)
 
