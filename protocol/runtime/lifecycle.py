@@ -1,6 +1,7 @@
 """The life of a daemon: start, say that it is ready, wait for SIGTERM, drain, end."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -20,6 +21,8 @@ from protocol.site import Site
 
 EXIT_SETTINGS: Final = 2  # what the operator set cannot be used; starting again does not help
 EXIT_OUTAGE: Final = 3  # something that the daemon needs is down; starting again may help
+COLLECT_AFTER_OBJECTS: Final = 20_000
+"""New objects between two looks of the garbage collector; a batch of 1,000 registrations makes about as many."""
 DESCRIPTORS_MAX: Final = 65_536  # room for every bounded connection; usual soft limits of 1,024 are not
 LAG_PERIOD_S: Final = 0.5  # how often the event loop's lag is measured
 
@@ -76,12 +79,23 @@ async def serve(node: Node, stopping: asyncio.Event) -> None:
     """Runs a node until the event is set, then drains it; log and service manager are told."""
     await node.start()
     try:
+        relieve_collector()
         log.info("listening", site_serial=node.site.serial, **asdict(node.addresses))
         notify("READY=1")
         await stopping.wait()
         notify("STOPPING=1")
     finally:
         await node.stop()
+
+
+def relieve_collector() -> None:
+    """Spare the garbage collector what lives as long as the process, and let it look less often at the rest.
+
+    Measured: of the time that a batch of 1,000 registrations takes, a third went into collections that found nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
 
 
 def raise_descriptor_limit() -> None:
