@@ -1,5 +1,6 @@
-"""The database server: is it one that we can use, and does it keep what it acknowledges?"""
+"""The database server: is it one that we can use, does it keep what it acknowledges, and who is still writing?"""
 
+from datetime import datetime
 from typing import Final
 
 import asyncpg
@@ -14,6 +15,9 @@ _QUESTION: Final = """
     SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
         current_setting('fsync'), current_setting('full_page_writes'),
         current_setting('synchronous_commit')"""
+_WRITERS: Final = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND application_name = 'handlegrid' AND xact_start < $1"""
 
 
 async def check_connection(
@@ -40,3 +44,20 @@ async def check_connection(
         )
     if faults:
         raise SettingsError(faults)
+
+
+async def is_drained(
+    connection: "PoolConnectionProxy[asyncpg.Record]", drains: dict[str, datetime], work: str
+) -> bool:
+    """Whether every transaction of this node's processes has ended that may have begun before a prefix was frozen.
+
+    drains: when the waiting began, by the database's clock, for each work; the freezing was committed and told before
+    the first call.
+    """
+    began = drains.get(work)
+    if began is None:
+        began = drains[work] = await connection.fetchval("SELECT clock_timestamp()")
+    if await connection.fetchval(_WRITERS, began):
+        return False
+    drains.pop(work, None)
+    return True

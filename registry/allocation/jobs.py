@@ -6,6 +6,7 @@ deletes what is left below a revoked prefix.
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from protocol.handle import Handle, Prefix
@@ -17,6 +18,7 @@ from registry.allocation.model import AllocatedPrefix, Job
 from registry.allocation.records import IsHolders, references_in, rewriting
 from registry.allocation.terms import Terms, check_holder
 from registry.changes import Edit, deletion
+from registry.database import is_drained
 from registry.ids import new_id
 from registry.initialise import administrator_of
 from registry.operations import Operations
@@ -114,19 +116,32 @@ async def _insert(tx: Transaction, kind: str, prefix: Prefix, holder: str | None
     await tables.insert_job(tx.connection, job)
 
 
-async def run_jobs(operations: Operations, *, batches_max: int = BATCHES_MAX) -> None:
-    """Do what is to be done, or a part of it. Safe to run in several processes, and to stop anywhere."""
+async def run_jobs(
+    operations: Operations, drains: dict[str, datetime] | None = None, *, batches_max: int = BATCHES_MAX
+) -> None:
+    """Do what is to be done, or a part of it. Safe to run in several processes, and to stop anywhere.
+
+    drains: see run_batch; kept by whoever calls this again.
+    """
+    kept = {} if drains is None else drains
     for _ in range(batches_max):
-        if not await run_batch(operations):
+        if not await run_batch(operations, kept):
             return
 
 
-async def run_batch(operations: Operations) -> bool:
-    """Do one batch of the oldest job; whether there was one that nobody else is working on."""
+async def run_batch(operations: Operations, drains: dict[str, datetime] | None = None) -> bool:
+    """Do one batch of the oldest job; whether there was one that can go on and that nobody else is working on.
+
+    drains: since when writers are waited for, by job: one that began before the prefix was frozen could otherwise
+    commit behind the job what the job is to rewrite.
+    """
     async with operations.transaction(SYSTEM) as tx:
         tx.moving = True
         job = await tables.lock_next_job(tx.connection)
         if job is None:
+            return False
+        is_new = not job.position
+        if is_new and not await is_drained(tx.connection, {} if drains is None else drains, job.id):
             return False
         found = await tx.connection.fetch(LIST_PREFIX, job.prefix.key, job.position, BATCH_RECORDS)
         rows = rows_in_order(found)

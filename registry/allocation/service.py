@@ -6,6 +6,7 @@ Who may do what is for the caller to check; what may be done at all is checked h
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final
 
 from protocol.handle import Prefix
@@ -39,6 +40,7 @@ class Allocation:
         self._store = operations.context.store
         self.terms = terms
         self._routes_renewed = False
+        self._drains: dict[str, datetime] = {}
 
     @classmethod
     def of(cls, operations: Operations, settings: RegistrySettings, site: Site) -> "Allocation":
@@ -228,7 +230,7 @@ class Allocation:
 
     async def run_jobs(self) -> None:
         """Go on with the work on all records of prefixes, where there is any."""
-        await jobs.run_jobs(self._operations)
+        await jobs.run_jobs(self._operations, self._drains)
 
     async def renew_routes(self) -> None:
         """Once after a start: let the records of all hosted prefixes name our site as it is now."""

@@ -12,6 +12,7 @@ from protocol.errors import InvalidHandle
 from protocol.handle import Prefix
 from protocol.value import ValueList
 from registry.allocation.allocating import put_identity
+from registry.database import is_drained
 from registry.initialise import administrator_of
 from registry.outcomes import SYSTEM
 from registry.peers import intake, moves, pages
@@ -279,20 +280,6 @@ async def read_page(home: Home, connection: Connection, prefix: Prefix, request:
         case PageKind.REST:
             return await pages.read_rest(connection, prefix.key, position=position)
     return await question(connection, context, prefix.key, position=position, since_ms=request.since_ms)
-
-
-async def is_drained(connection: Connection, drains: dict[str, datetime], move: str) -> bool:
-    """Whether every transaction has ended that may have begun before the prefix was frozen.
-
-    drains: when the waiting began, by move; the freezing was committed and told before the first call.
-    """
-    began = drains.get(move)
-    if began is None:
-        began = drains[move] = await moves.database_time(connection)
-    if await moves.writers_since_before(connection, began):
-        return False
-    drains.pop(move, None)
-    return True
 
 
 def log_home(tx: Transaction, prefix: Prefix, action: Action) -> None:

@@ -244,21 +244,3 @@ async def next_copy(connection: Connection, now: datetime) -> bytes | None:
     query = "SELECT prefix FROM moved_copies WHERE drop_at <= $1 ORDER BY drop_at LIMIT 1"
     found: bytes | None = await connection.fetchval(query, now)
     return found
-
-
-# Writers.
-
-
-async def database_time(connection: Connection) -> datetime:
-    """The time by the database's clock."""
-    found: datetime = await connection.fetchval("SELECT clock_timestamp()")
-    return found
-
-
-async def writers_since_before(connection: Connection, moment: datetime) -> int:
-    """How many transactions of this node's processes began before a moment of the database's clock and still run."""
-    query = """
-        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-            AND application_name = 'handlegrid' AND xact_start < $1"""
-    found: int = await connection.fetchval(query, moment)
-    return found

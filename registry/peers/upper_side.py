@@ -18,11 +18,12 @@ import structlog
 from protocol.site import Site
 from protocol.value import ValueList
 from registry.allocation.allocating import put_identity
+from registry.database import is_drained
 from registry.initialise import administrator_of
 from registry.outcomes import Origin
 from registry.peers import intake, moves, pages
 from registry.peers.exchange import EXCHANGE_WAIT_S, Peer, PeerFailed, PeerRefused
-from registry.peers.lower_side import is_drained, read_page
+from registry.peers.lower_side import read_page
 from registry.peers.messages import (
     Direction,
     MoveAnswer,

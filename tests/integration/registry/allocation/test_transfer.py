@@ -187,6 +187,25 @@ async def _interrupted(office: Office) -> None:
         await jobs.run_batch(office.bench.operations)
 
 
+async def test_a_writer_that_began_before_the_transfer_is_waited_for(office: Office) -> None:
+    """Else a long batch of the former holder would be committed behind the job, with his administrators."""
+    await office.allocated()
+    batch = [creation("88.100.7/a-late-one", url("https://a.example/"), admin(BELOW))]
+    async with office.writing() as late:
+        (created,) = await late.create(batch, by=principal())
+        assert isinstance(created, Created)
+        await office.transfer()
+        row, job = await office.allocation.work(SEVEN)
+        assert row is not None
+        assert job is not None
+        assert (row.frozen, job.ended) == (True, None)
+    await office.allocation.run_jobs()
+    row, _ = await office.allocation.work(SEVEN)
+    assert row is not None
+    assert not row.frozen
+    assert await named(office, "88.100.7/a-late-one") == {P_ADMIN}
+
+
 async def test_both_organisations_find_the_transfer_in_the_audit_log(office: Office) -> None:
     await office.allocated()
     await office.transfer()
