@@ -21,15 +21,13 @@ class TooManyNonces(Exception):
     """A node sends more than is remembered; it is refused until older nonces have expired."""
 
 
-async def remember(
-    connection: Connection, node: str, nonce: str, expires: datetime, *, nonces_max: int = NONCES_MAX
-) -> bool:
+async def remember(connection: Connection, node: str, nonce: str, expires: datetime) -> bool:
     """Note a nonce; False when it was noted before, so that this is a replay.
 
     node: key id, or "" for a node that is not known. expires: when the signature with it can no longer be valid.
     Raises TooManyNonces.
     """
-    if await connection.fetchval(_REMEMBER, node, nonce, expires, nonces_max):
+    if await connection.fetchval(_REMEMBER, node, nonce, expires, NONCES_MAX):
         return True
     if await connection.fetchval(_IS_KNOWN, node, nonce):
         return False

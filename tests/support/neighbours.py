@@ -65,7 +65,6 @@ async def approved_organisation(services: Services, number: int = 1) -> str:
 
 async def hosted_prefix(services: Services, organisation: str, name: str) -> None:
     """A prefix that the node hosts for an organisation."""
-    prefix = Prefix.parse(name)
     wish = Wish(
         organisation=organisation,
         parent=Prefix.parse(name.rpartition(".")[0]),
@@ -78,7 +77,6 @@ async def hosted_prefix(services: Services, organisation: str, name: str) -> Non
     async with services.operations.transaction(REVIEWER) as tx:
         await services.allocation.review(tx, made.id, approve=True, reason="")
         await services.allocation.allocate(tx, made.id)
-    del prefix
 
 
 async def register(services: Services, name: str, *values: HandleValue) -> None:
@@ -158,15 +156,19 @@ class Neighbours:
         return await self.moved(await self.start(prefix, direction))
 
 
-async def neighbours(world: World, *, prefix: str = "88.100.7", under: str = "88.100") -> Neighbours:
+async def neighbours(
+    world: World, *, prefix: str = "88.100.7", under: str = "88.100", rooted: bool = True
+) -> Neighbours:
     """A node that hosts a prefix for an approved organisation, and a node of the organisation's own beside it.
 
     Neither has a tap: nodes speak HTTP with each other, which taps do not pass on.
+    rooted: whether a root refers to the node above, so that a recursive node finds it.
     """
-    root = await world.root(**SETTINGS)
-    above = await world.registry(
-        prefix=under, under=root, listen_addresses=(world.new_address()[0],), **SETTINGS
-    )
+    place = {"listen_addresses": (world.new_address()[0],), **SETTINGS}
+    if rooted:
+        above = await world.registry(prefix=under, under=await world.root(**SETTINGS), **place)
+    else:
+        above = await world.lone(under, **place)
     organisation = await approved_organisation(above.node.services)
     await hosted_prefix(above.node.services, organisation, prefix)
     below = await world.lone(f"{prefix}.0", listen_addresses=(world.new_address()[0],), **SETTINGS)
