@@ -20,7 +20,7 @@ from protocol.runtime.logs import REQUEST_ID_HEADER, choose_request_id, request_
 from protocol.transport.http import is_tls, peer_host
 from registry.accounts.roles import Caller
 from registry.api.call import Call, Keep, Reply, Start
-from registry.api.credentials import Credentials, check_target
+from registry.api.credentials import Credentials
 from registry.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from registry.api.idempotency import Claim, Idempotency, KeyTaken, Replayed, claim_of
 from registry.api.limits import RateLimits
@@ -151,7 +151,7 @@ class ApiApp:
     async def _perform(self, request: _Request) -> web.Response:
         raw_path = request.http.raw_path.partition("?")[0]
         request.parameters = read_parameters(request.http.raw_path)
-        check_target(request.parameters, raw_path)
+        self._credentials.check_target(request.parameters, raw_path)
         if request.http.method == "OPTIONS":
             return web.Response(status=204, headers={**SAFE, "Allow": self._router.methods(raw_path)})
         match = self._router.match(request.http.method, raw_path)

@@ -36,15 +36,6 @@ Authenticate = Callable[[str], Awaitable[Caller | None]]
 """From a token to its holder; None for one that is unknown, expired, revoked or barred."""
 
 
-def check_target(parameters: Mapping[str, list[str]], raw_path: str) -> None:
-    """Raises ApiProblem 400 for a request that carries a credential in its target."""
-    named = any(name.lower() in _SECRET_NAMES for name in parameters)
-    texts = (text for name, values in parameters.items() for text in (name, *values))
-    held = any(_TOKEN_START.search(text) for text in texts)
-    if named or held or _TOKEN_START.search(raw_path):
-        raise ApiProblem(CREDENTIAL_IN_TARGET, "The target of the request holds a credential.")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """Checks who calls, and counts it."""
@@ -52,6 +43,14 @@ class Credentials:
     authenticate: Authenticate
     metrics: RegistryMetrics
     plain_http_credentials: PlainHttpRule
+
+    def check_target(self, parameters: Mapping[str, list[str]], raw_path: str) -> None:
+        """Raises ApiProblem 400 for a request that carries a credential in its target."""
+        named = any(name.lower() in _SECRET_NAMES for name in parameters)
+        held = any(_TOKEN_START.search(value) for values in parameters.values() for value in values)
+        if named or held or _TOKEN_START.search(raw_path):
+            self.metrics.authenticated(SCHEME, "refused")
+            raise ApiProblem(CREDENTIAL_IN_TARGET, "The target of the request holds a credential.")
 
     async def caller(self, request: web.Request) -> Caller:
         """The holder of the token that a request carries. Raises ApiProblem 401 or 403."""

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from protocol.runtime.build import version
+from protocol.runtime.logs import REQUEST_ID_HEADER
 from registry.api.descriptions import describe_fields
 from registry.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from registry.api.parameters import PARAMETERS, SEGMENT_CHARACTERS_MAX
@@ -87,7 +88,33 @@ _REFUSAL_HEADERS: Final[dict[int, tuple[str, ...]]] = {
     429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
     503: ("Retry-After",),
 }
-REQUEST_ID: Final = "X-Request-Id"
+
+
+def _header(name: str, text: str, pattern: str) -> Json:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+
+
+PARTS: Final[dict[str, Json]] = {
+    "RequestId": _header(
+        REQUEST_ID_HEADER, "Id of this request, for logs and audit.", "^[A-Za-z0-9._-]{8,64}$"
+    ),
+    "DryRun": {
+        "name": "dry_run",
+        "in": "query",
+        "required": False,
+        "description": "Whether to answer as if it were done, and keep nothing.",
+        "schema": {"type": "boolean", "default": False},
+    },
+    "IdempotencyKey": _header(
+        IDEMPOTENCY_KEY,
+        "The same key with the same request within 24 hours gives the first answer again.",
+        "^[!-~]{8,255}$",
+    ),
+    "IfMatch": _header("If-Match", "ETag of the version that was read.", "^[ -~]{1,200}$"),
+    "IfNoneMatch": _header("If-None-Match", "ETag of a version that is known.", "^[ -~]{1,200}$"),
+}
+"""The parameters and header fields of the framework."""
 
 
 def problems_of(route: Route) -> tuple[ProblemType, ...]:
@@ -120,10 +147,13 @@ def make_document(routes: Sequence[Route]) -> Json:
     components = {_short(name): _with_short_names(schema) for name, schema in sorted(long_named.items())}
     schemas = {shape: _with_short_names(schema) for shape, schema in zip(shapes, references[1:], strict=True)}
     queries = {route.query: _target(schemas[route.query]) for route in routes if route.query is not None}
+    refusals: dict[str, Json] = {}
     paths: dict[str, Json] = {}
     for route in routes:
         parameters = [] if route.query is None else _query_parameters(components[queries[route.query]])
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas, parameters)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(
+            route, schemas, parameters, refusals
+        )
     for name in queries.values():  # spelled out as parameters
         components.pop(name, None)
     return {
@@ -139,6 +169,8 @@ def make_document(routes: Sequence[Route]) -> Json:
         "paths": paths,
         "components": {
             "schemas": components,
+            "responses": dict(sorted(refusals.items())),
+            "parameters": PARTS,
             "headers": HEADERS,
             "securitySchemes": {
                 "bearer": {
@@ -182,13 +214,19 @@ def _shapes(route: Route) -> list[type[msgspec.Struct]]:
     return [shape for shape in (route.body, route.query, route.reply) if shape is not None]
 
 
-def _operation(route: Route, schemas: Mapping[type[msgspec.Struct], Any], parameters: list[Json]) -> Json:
+def _operation(
+    route: Route,
+    schemas: Mapping[type[msgspec.Struct], Any],
+    parameters: list[Json],
+    refusals: dict[str, Json],
+) -> Json:
+    """One operation; refusals: takes in what several operations refuse alike, by name."""
     operation: Json = {
         "operationId": route.name,
         "summary": route.summary,
         "tags": [route.tag],
         "parameters": [*_path_parameters(route), *parameters, *_framework_parameters(route)],
-        "responses": {**_successes(route, schemas), **_refusals(route)},
+        "responses": {**_successes(route, schemas), **_refusals(route, refusals)},
     }
     if route.access in (Access.RIGHT, Access.SIGNED_IN):
         operation["security"] = [{"bearer": []}]
@@ -235,24 +273,16 @@ def _as_text(schema: Json) -> Json:
 
 def _framework_parameters(route: Route) -> list[Json]:
     """The parameters and header fields that the framework reads."""
-    parameters = [_header(REQUEST_ID, "Id of this request, for logs and audit.", "^[A-Za-z0-9._-]{8,64}$")]
+    names = ["RequestId"]
     if route.is_write:
-        dry_run = {"type": "boolean", "default": False}
-        text = "Whether to answer as if it were done, and keep nothing."
-        parameters.append({"name": "dry_run", "in": "query", "description": text, "schema": dry_run})
+        names.append("DryRun")
     if _takes_key(route):
-        text = "The same key with the same request within 24 hours gives the first answer again."
-        parameters.append(_header(IDEMPOTENCY_KEY, text, "^[!-~]{8,255}$"))
+        names.append("IdempotencyKey")
     if route.if_match:
-        parameters.append(_header("If-Match", "ETag of the version that was read.", "^[ -~]{1,200}$"))
+        names.append("IfMatch")
     if route.etag and not route.is_write:
-        parameters.append(_header("If-None-Match", "ETag of a version that is known.", "^[ -~]{1,200}$"))
-    return parameters
-
-
-def _header(name: str, text: str, pattern: str) -> Json:
-    schema = {"type": "string", "pattern": pattern}
-    return {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+        names.append("IfNoneMatch")
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
 def _successes(route: Route, schemas: Mapping[type[msgspec.Struct], Any]) -> Json:
@@ -290,11 +320,28 @@ def _sent(route: Route, status: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _refusals(route: Route) -> Json:
+def _refusals(route: Route, known: dict[str, Json]) -> Json:
     by_status: dict[int, list[ProblemType]] = {}
     for kind in problems_of(route):
         by_status.setdefault(kind.status, []).append(kind)
-    return {str(status): _refusal(status, by_status[status]) for status in sorted(by_status)}
+    return {
+        str(status): {"$ref": f"#/components/responses/{_refusal_name(status, by_status[status], known)}"}
+        for status in sorted(by_status)
+    }
+
+
+def _refusal_name(status: int, kinds: Sequence[ProblemType], known: dict[str, Json]) -> str:
+    """The name of the response that tells of these problems, such as Refusal409, taken in where it is new."""
+    slugs = [kind.slug for kind in kinds]
+    number = 1
+    while True:
+        name = f"Refusal{status}" if number == 1 else f"Refusal{status}No{number}"
+        if name not in known:
+            known[name] = _refusal(status, kinds)
+            return name
+        if known[name]["x-problems"] == slugs:
+            return name
+        number += 1
 
 
 def _refusal(status: int, kinds: Sequence[ProblemType]) -> Json:

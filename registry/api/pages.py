@@ -60,7 +60,7 @@ class Pages:
     def reference(self, document: Mapping[str, Any]) -> bytes:
         """Every operation and every shape of an OpenAPI document."""
         operations = [
-            _operation(method, path, described)
+            _operation(method, path, _resolved(document, described))
             for path, methods in document["paths"].items()
             for method, described in methods.items()
             if method in _METHODS
@@ -108,6 +108,23 @@ def _security_headers(style: str) -> dict[str, str]:
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
+    }
+
+
+def _resolved(document: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation with its parameters and answers in the place of references to them."""
+
+    def whole(part: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "$ref" not in part:
+            return part
+        _, _, kind, name = part["$ref"].split("/")
+        found: Mapping[str, Any] = document["components"][kind][name]
+        return found
+
+    return {
+        **described,
+        "parameters": [whole(part) for part in described["parameters"]],
+        "responses": {status: whole(part) for status, part in described["responses"].items()},
     }
 
 

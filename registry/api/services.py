@@ -1,7 +1,12 @@
 """Services: what the handlers of the API work with, put together once when the node starts."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgspec
 
 from registry.accounts.service import Accounts
 from registry.allocation.service import Allocation
@@ -18,15 +23,27 @@ from registry.settings import RegistrySettings
 from registry.store import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """What the API says about itself, made once from its routes."""
+    """What the API says about itself; made when it is first asked for, since a start has better things to do."""
 
-    openapi: bytes
-    """The OpenAPI document as JSON."""
-    reference: bytes
-    """The reference page."""
-    pages: Pages
+    def __init__(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        """describe: makes the OpenAPI document."""
+        self._describe = describe
+
+    @cached_property
+    def openapi(self) -> bytes:
+        """The OpenAPI document as JSON."""
+        return msgspec.json.encode(self._describe())
+
+    @cached_property
+    def pages(self) -> Pages:
+        """What renders the pages."""
+        return Pages()
+
+    @cached_property
+    def reference(self) -> bytes:
+        """The reference page."""
+        return self.pages.reference(self._describe())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ from tests.support.scratch import scratch_directory
 EXAMPLES_EACH: Final = 12
 """Requests of each kind for every operation; with some eighty operations they take a minute."""
 WAIT_S: Final = 30.0
+NOWHERE: Final = "http://127.0.0.1:9"
+"""What would be asked for a site stays on this machine."""
 NO_HTTP: Final = b"this is no HTTP request that is served here"
 CHECKS: Final = [
     not_a_server_error,
@@ -87,6 +89,8 @@ def ask(case: "Case[Any]", world: ApiWorld, route: Route, session: requests.Sess
     """Send a request and look at the answer."""
     if route.is_write and (route.parameters or route.name == "session.create"):
         case.query = {**(case.query or {}), "dry_run": "true"}
+    if route.name == "enrolment.create" and isinstance(case.body, dict) and "url" in case.body:
+        case.body["url"] = NOWHERE
     headers = {"Authorization": f"Bearer {token_for(world, route)}"}
     response = case.call(base_url=world.plant.base, session=session, headers=headers)
     if NO_HTTP in response.content:  # such as a line that is too long: refused in front of the API

@@ -1,5 +1,6 @@
 """What the API says about itself: its OpenAPI document, its reference page, its problem types."""
 
+import asyncio
 from typing import Final
 
 from registry.api.call import Call, Reply
@@ -16,12 +17,14 @@ _BY_SLUG: Final = {kind.slug: kind for kind in ALL}
 
 async def openapi(call: Call) -> Reply:
     """The document from which clients are generated."""
-    return Reply(content=call.services.documents.openapi)
+    documents = call.services.documents
+    return Reply(content=await asyncio.to_thread(lambda: documents.openapi))
 
 
 async def reference(call: Call) -> Reply:
     """Every operation on one page, for people."""
-    return _page(call, call.services.documents.reference)
+    documents = call.services.documents
+    return _page(call, await asyncio.to_thread(lambda: documents.reference))
 
 
 async def list_problems(call: Call) -> Reply:

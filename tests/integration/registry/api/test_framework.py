@@ -317,6 +317,8 @@ async def test_a_credential_in_the_target_is_refused(front: Front, target: str) 
 
     assert (answer.status, answer.slug) == (400, "credential-in-target")
     assert "abc" not in answer.body.decode()
+    labels = {"scheme": "bearer", "result": "refused"}
+    assert front.metrics.registry.get_sample_value("handlegrid_auth_total", labels) == 1
 
 
 async def test_credentials_need_tls_unless_the_operator_says_otherwise(database: str, scratch: Path) -> None:

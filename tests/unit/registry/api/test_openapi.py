@@ -46,8 +46,8 @@ def test_every_handler_and_every_parameter_says_what_it_is(route: Route) -> None
     described = operation(route)
 
     assert described["description"]
-    silent = [each["name"] for each in described["parameters"] if not each.get("description")]
-    assert not silent
+    own = [each for each in described["parameters"] if "$ref" not in each]
+    assert not [each["name"] for each in own if not each.get("description")]
 
 
 def test_every_shape_says_what_it_is() -> None:
