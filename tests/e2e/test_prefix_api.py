@@ -239,8 +239,10 @@ async def test_an_administrators_key_is_told_once_and_works(world: ApiWorld, peo
         assert key not in shown.body.decode()
         assert b64encode(key.encode()).decode() not in shown.body.decode()
     async with world.services.store.connection() as connection:
-        entries = await connection.fetch("SELECT detail FROM audit_log")
+        entries = await connection.fetch("SELECT detail, actor, organisation, via FROM audit_log")
     assert not [entry for entry in entries if key in entry["detail"]]
+    (entered,) = [entry for entry in entries if entry["via"] == "rest"]  # where the holder finds it
+    assert (entered["actor"], entered["organisation"]) == (identity, world.own.organisation)
 
 
 async def test_an_operator_gets_no_key_of_a_holder(people: People) -> None:
