@@ -139,9 +139,15 @@ def restoring(withheld: Iterable[int], namespace: bytes | None, stamp: bytes) ->
 def inactive_document(previous: bytes | None, text: str) -> bytes:
     """A namespace document that says inactive, with the rest of what the previous one said. Source: PROTOCOL §1.6."""
     try:
-        root = ET.Element("namespace") if previous is None else parse_xml(previous)
-    except WireError:
-        root = ET.Element("namespace")
+        return _inactive(ET.Element("namespace") if previous is None else parse_xml(previous), text)
+    except (
+        WireError,
+        RecursionError,
+    ):  # no document, or one nested so deeply that it cannot be written again
+        return _inactive(ET.Element("namespace"), text)
+
+
+def _inactive(root: ET.Element, text: str) -> bytes:
     for name, content in (("status", "inactive"), ("statusmsg", text)):
         for element in root.findall(name):
             root.remove(element)

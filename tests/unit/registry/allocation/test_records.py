@@ -132,7 +132,10 @@ def test_a_value_that_vanished_meanwhile_is_not_missed() -> None:
     }
 
 
-@pytest.mark.parametrize("previous", [None, b"<broken", b"<!DOCTYPE x><namespace/>", b"<namespace/>"])
+DEEP = b"<namespace>" + b"<a>" * 3_000 + b"</a>" * 3_000 + b"</namespace>"
+
+
+@pytest.mark.parametrize("previous", [None, b"<broken", b"<!DOCTYPE x><namespace/>", b"<namespace/>", DEEP])
 def test_an_inactive_document_is_readable_whatever_stood_there(previous: bytes | None) -> None:
     namespace = Namespace.decode(inactive_document(previous, "样例: a < b"))
     assert (namespace.active, namespace.status_message) == (False, "样例: a < b")
