@@ -120,6 +120,7 @@ class Peers:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.upper.stop()
             await self.close()
 
     async def close(self) -> None:
@@ -285,7 +286,7 @@ class Peers:
             node = named
         below = None if node is None else await neighbours.downstream(tx.connection, node)
         if below is None or below.state == "barred":
-            remedy = "Let the node join this one first: handlegrid node join."
+            remedy = "Let the node join this one first: handlegrid neighbour enrol … --joins."
             raise ApiProblem(MOVE_REFUSED, "No such node has joined this one.", remedy=remedy)
         if direction is Direction.DELEGATED and below.organisation != allocated.organisation:
             text = f"The node is not confirmed as one of the organisation that holds {allocated.prefix}."
@@ -327,7 +328,7 @@ class Peers:
 
     def _tasks(self) -> tuple[Task, ...]:
         return (
-            (self.upper.run_due, self._period_s),
+            (self.upper.take_up, self._period_s),
             (self.enrolments.advance, self._period_s),
             (self.applicants.advance, self._period_s),
             (self.outbox.send, self._period_s),

@@ -40,7 +40,7 @@ NODE_UNKNOWN: Final = ProblemType(
     title="The node is not known here",
     title_zh="未知节点",
     cause="No node with this key has applied here or is above this one, or the operator has barred it.",
-    remedy="Let the node apply first: handlegrid node apply.",
+    remedy="Let the node ask this one first: handlegrid neighbour enrol.",
     response_code=ResponseCode.ACCESS_DENIED,
 )
 TOO_MANY_NODE_REQUESTS: Final = ProblemType(

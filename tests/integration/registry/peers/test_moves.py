@@ -14,7 +14,7 @@ from protocol.handle import Handle, Prefix
 from protocol.value import ValueList
 from registry.api.services import Services
 from registry.outcomes import COMMAND, OPERATOR, Created, Creation, Denied, Found, Rejected
-from registry.peers import pages, upper_side
+from registry.peers import pages, upper_side, upper_steps
 from registry.peers.messages import Direction
 from registry.peers.moves import Move, Phase
 from registry.problem_types import ApiProblem
@@ -111,11 +111,9 @@ async def test_the_node_above_ends_anywhere_and_goes_on(joined: Neighbours, dire
 
     cut = 0
     while (await joined.upper.peers.move(move.id)).ended is None:
-        driving = asyncio.create_task(driver.run_due())
         await asyncio.sleep(chance.uniform(0.0, 0.08))
-        cut += not driving.done()
-        driving.cancel()
-        await asyncio.gather(driving, return_exceptions=True)
+        await driver.stop()
+        cut += 1
         async with (
             joined.upper.store.connection() as connection
         ):  # the lease of the one that was cut off is over
@@ -262,7 +260,7 @@ async def test_a_prefix_that_is_suspended_meanwhile_stays(joined: Neighbours) ->
 async def test_the_old_side_refers_and_forgets_in_the_end(
     joined: Neighbours, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upper_side, "COPY_MARGIN_S", 0)
+    monkeypatch.setattr(upper_steps, "COPY_MARGIN_S", 0)
     names = await register_pumps(joined.upper, PREFIX, 30)
     await joined.move(PREFIX, DOWN)
 
