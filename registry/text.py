@@ -29,7 +29,9 @@ _FORBIDDEN_PATTERN: Final = (
 
 Line: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LINE_MAX, pattern=_FORBIDDEN_PATTERN)]
 """One line of text, as a field of a request."""
-Paragraph: TypeAlias = Annotated[str, Meta(min_length=1, max_length=PARAGRAPH_MAX, pattern=_FORBIDDEN_PATTERN)]
+Paragraph: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=PARAGRAPH_MAX, pattern=_FORBIDDEN_PATTERN)
+]
 """Longer text of one paragraph, as a field of a request."""
 
 
