@@ -1,7 +1,7 @@
 """The command line: help and version, and a message with an exit code for whatever a person gets wrong."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -9,7 +9,7 @@ import pytest
 
 from deploy import cli
 from deploy.commands.daemons import node
-from deploy.commands.failure import ExitCode, exit_code, explain
+from deploy.commands.failure import CommandFailed, ExitCode, exit_code, explain, facts
 from deploy.commands.resolve import describe_failure, parse_handle, parse_server
 from deploy.commands.text import printable
 from deploy.local.processes import LocalError
@@ -48,6 +48,38 @@ def test_help_lists_every_command_whole(run: Run) -> None:
     assert "..." not in shown.partition("Commands:")[2]
 
 
+def _commands(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _commands(found, (*path, name))
+
+
+def test_every_command_says_what_it_does_and_shows_it_whole_in_lists() -> None:
+    for path, command in _commands(cli.handlegrid):
+        assert command.help, path
+        short = command.get_short_help_str(limit=200)
+        assert not path or len(short) <= 48, f"{path}: {short!r} is cut in a list of commands"
+
+
+def test_every_command_of_the_api_has_the_options_that_its_group_explains() -> None:
+    asking = [
+        (path, {option for parameter in command.params for option in parameter.opts})
+        for path, command in _commands(cli.handlegrid)
+        if any("--url" in parameter.opts for parameter in command.params)
+    ]
+    assert len(asking) > 60
+    for path, options in asking:
+        assert options >= {"--url", "--ca-file", "--node", "--home", "--json"}, path
+        assert "--key-file" in options or path == ("user", "sign-in"), path
+        assert ("--dry-run" in options) == ("--idempotency-key" in options), path
+
+
 def test_the_version_is_told(run: Run) -> None:
     code, shown, _ = run("--version")
     assert code == 0
@@ -69,6 +101,21 @@ def test_the_version_is_told(run: Run) -> None:
         (["import", "rows.csv", "--node", "88"], 3, "handlegrid up"),
         (["prefix", "allocate", "88.100", "--node", "88"], 2, "--address or --site"),
         (["up", "--home", "/proc/none"], 3, "HANDLEGRID_HOME"),
+        (["org", "list"], 2, "--url URL"),
+        (["org", "list", "--url", "https://node.example"], 2, "--key-file FILE"),
+        (
+            ["org", "list", "--url", "node.example", "--key-file", "/tmp/handlegrid-none"],
+            2,
+            "cannot read the key",
+        ),
+        (["org", "list", "--node", "88"], 3, "handlegrid up"),
+        (["org", "review", "org_a", "--node", "88"], 3, "handlegrid up"),
+        (["user", "add", "--role", "king"], 2, "enterprise_administrator"),
+        (["apikey", "create", "a", "--right", "everything"], 2, "identifier:write"),
+        (["apikey", "operator"], 2, "--config FILE"),
+        (["id", "register", "--url", "https://node.example"], 2, "--key-file FILE"),
+        (["prefix", "move", "88.100.7", "--to", "nowhere"], 2, "delegated"),
+        (["neighbour", "enrol"], 2, "Missing argument"),
     ],
 )
 def test_a_mistake_is_told_with_what_to_do(run: Run, words: list[str], code: int, said: str) -> None:
@@ -92,6 +139,46 @@ def test_a_failure_is_json_for_who_asked_for_json(run: Run) -> None:
     code, shown, _ = run("resolve", "88.100.1/x", "--json")
     assert code == 3
     assert "handlegrid up" in json.loads(shown)["failure"]["cause"]
+
+
+@pytest.mark.parametrize(
+    ("status", "retry", "code"),
+    [
+        (400, False, ExitCode.USAGE),
+        (401, False, ExitCode.DENIED),
+        (403, False, ExitCode.DENIED),
+        (404, False, ExitCode.DENIED),
+        (409, False, ExitCode.DENIED),
+        (409, True, ExitCode.NO_ANSWER),
+        (422, False, ExitCode.DENIED),
+        (429, True, ExitCode.NO_ANSWER),
+        (429, False, ExitCode.DENIED),
+        (500, False, ExitCode.NO_ANSWER),
+        (503, True, ExitCode.NO_ANSWER),
+    ],
+)
+def test_a_refusal_ends_a_command_by_what_would_help(status: int, retry: bool, code: ExitCode) -> None:
+    from deploy.commands.api import exit_code_of
+    from registry.api.schemas.base import ProblemBody
+    from registry.client import Refused
+
+    problem = ProblemBody(
+        type="/api/v1/problems/x",
+        title="",
+        status=status,
+        detail="",
+        instance="",
+        request_id="",
+        remedy="",
+        retry=retry,
+    )
+    assert exit_code_of(Refused(problem)) == code
+
+
+def test_what_a_command_failed_of_is_told_to_machines_with_its_facts() -> None:
+    error = CommandFailed("no", ExitCode.DENIED, {"problem": {"status": 409}})
+    assert (explain(error), exit_code(error), facts(error)) == ("no", 1, {"problem": {"status": 409}})
+    assert facts(LocalError("taken")) == {}
 
 
 def test_nothing_to_stop_is_no_failure(run: Run) -> None:
