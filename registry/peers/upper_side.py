@@ -85,8 +85,9 @@ class UpperSide:
             try:
                 move = await self._steps.take(move)
             except NotYet:
-                await self._wait(move, POLL_S)
-                return
+                if not await self._keep(move):
+                    return
+                await asyncio.sleep(POLL_S)
             except (PeerFailed, ProbeFailed) as error:
                 await self._failed(move, str(error), final=_is_final(move, error))
                 return
@@ -96,11 +97,12 @@ class UpperSide:
             except TakenElsewhere:
                 return
 
-    async def _wait(self, move: Move, wait_s: float) -> None:
+    async def _keep(self, move: Move) -> bool:
+        """Renew the lease while the other side, or a writer here, is waited for; False when somebody else took it."""
         now = self._home.now()
-        after = replace(move, changed=now, next_at=now + timedelta(seconds=wait_s))
+        after = replace(move, changed=now, next_at=now + self._lease)
         async with self._home.store.connection() as connection:
-            await moves.save(connection, move, after)
+            return await moves.save(connection, move, after)
 
     async def _failed(self, move: Move, fault: str, *, final: bool) -> None:
         """Note a step that failed: it is taken again later, unless nothing can come of the move any more."""
