@@ -156,7 +156,8 @@ class Changes:
             raise
         need = Need(plan.rights)
         if isinstance(by, Principal):
-            need = Need(plan.rights | right_over_keys(old, plan.values or {}))
+            in_force = plan.values if plan.state is None else None  # a state can end what its keys prove
+            need = Need(plan.rights | right_over_keys(old, in_force or {}))
         if not await self._context.is_allowed(by, need, grants, (), work.writing, held=held):
             raise stranger
         if row.state == State.RETIRED and not isinstance(by, Operator):

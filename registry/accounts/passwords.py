@@ -1,6 +1,7 @@
 """Passwords: which are accepted, argon2id in threads, and how long a login is locked after wrong ones."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -19,6 +20,8 @@ HASHES_AT_ONCE: Final = 2
 """Threads that hash: each needs 64 MiB and a core for a tenth of a second."""
 HASHES_WAITING_MAX: Final = 32
 """Sign-ins that may wait for a thread, about two seconds' worth; more are turned away."""
+HASHES_WAITING_PER_SOURCE_MAX: Final = 4
+"""Of these, from one source network: nobody keeps the others out by guessing without end."""
 BUSY_RETRY_S: Final = 2
 FAILURES_FREE: Final = 5
 """Wrong passwords in a row before the login is locked."""
@@ -63,22 +66,26 @@ class Passwords:
         """The defaults are RFC 9106's second choice, with one lane; tests take less."""
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._threads = asyncio.Semaphore(HASHES_AT_ONCE)
-        self._turns = 0
+        self._turns: Counter[str] = Counter()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, source: str = "") -> Iterator[None]:
         """A place among those who wait for a hash; around everything that is for nothing without one.
 
-        Raises ApiProblem (429) when too many wait.
+        source: the network that a sign-in comes from; empty for somebody who is signed in already.
+        Raises ApiProblem (429) when too many wait, in all or from there.
         """
-        if self._turns >= HASHES_WAITING_MAX:
+        crowded = bool(source) and self._turns[source] >= HASHES_WAITING_PER_SOURCE_MAX
+        if crowded or self._turns.total() >= HASHES_WAITING_MAX:
             headers = {"Retry-After": str(BUSY_RETRY_S)}
             raise ApiProblem(SIGN_IN_BUSY, "Too many passwords are being checked.", headers=headers)
-        self._turns += 1
+        self._turns[source] += 1
         try:
             yield
         finally:
-            self._turns -= 1
+            self._turns[source] -= 1
+            if not self._turns[source]:
+                del self._turns[source]
 
     async def hash(self, password: str) -> str:
         """The argon2id hash to keep, in its own text form. Takes as long as verify."""

@@ -89,15 +89,17 @@ class Sessions:
         self._users = users
         self._passwords = passwords
 
-    async def sign_in(self, shown: SignIn, begin: Callable[[], Awaitable[Transaction]]) -> SignedIn:
+    async def sign_in(
+        self, shown: SignIn, begin: Callable[[], Awaitable[Transaction]], *, source: str = ""
+    ) -> SignedIn:
         """Open a session for who knows login and password.
 
-        begin: opens the transaction of the session, once the password is checked.
+        begin: opens the transaction of the session, once the password is checked. source: the client's network.
         Raises ApiProblem: 401, the same and after a similar time whether the login is unknown, the user barred or
         locked, or the password wrong; 429 when too many sign in at once.
         """
         digest = self._users.digest(shown.organisation, shown.login)
-        with self._passwords.turn():
+        with self._passwords.turn(source):
             claim = await self._prove(await self._claim(_CLAIM_BY_LOGIN, digest), shown.password)
             fresh = None
             if self._passwords.is_outdated(claim.password):

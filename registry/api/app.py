@@ -221,6 +221,7 @@ class ApiApp:
             now=request.now,
             caller=request.caller,
             node_key=request.node_key,
+            peer=peer_host(http),
             path=request.path,
             query=decode_query(route.query, request.parameters),
             octets=await self._body(request, route),

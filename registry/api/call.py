@@ -60,6 +60,8 @@ class Call:
     """None for a public route and for a node."""
     node_key: str = ""
     """Id of the key that signed, for Access.NODE."""
+    peer: str = ""
+    """The address that the request came from."""
     path: Mapping[str, str]
     """The segments in braces, percent-decoded; bounded, and without control characters."""
     query: msgspec.Struct | None = None

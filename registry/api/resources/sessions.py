@@ -3,6 +3,7 @@
 from typing import Final
 
 from protocol.handle import Prefix
+from protocol.transport.source import source_network
 from registry.accounts.user import SignIn
 from registry.api.call import Call, Reply
 from registry.api.resources.people import person_view
@@ -21,7 +22,9 @@ CURRENT: Final = "current"
 
 async def sign_in(call: Call) -> Reply:
     """Opens a session with login and password; after five wrong ones the login is locked for a minute, then longer."""
-    opened = await call.services.accounts.sessions.sign_in(call.body_as(SignIn), call.begin)
+    opened = await call.services.accounts.sessions.sign_in(
+        call.body_as(SignIn), call.begin, source=source_network(call.peer)
+    )
     body = SessionOpened(
         id=opened.session.id,
         token=opened.token,

@@ -6,7 +6,10 @@ from protocol.codes import ResponseCode
 from protocol.handle import Handle
 from protocol.value import SECRET_PERMISSIONS, HandleValue
 from protocol.valuetypes import AdminPermission
-from registry.outcomes import Created, Deleted, Principal, Rejected, Replaced
+from registry.changes import Plan
+from registry.outcomes import COMMAND, Created, Deleted, Principal, Rejected, Replaced
+from registry.record import Values
+from registry.writing import State
 from tests.integration.registry.bench import STRANGER, Bench, admin, secret, url
 
 ENTERPRISE = "88.100.7"
@@ -61,6 +64,18 @@ async def test_who_only_writes_removes_no_key(hosted: Bench) -> None:
     (deleted,) = await hosted.operations.delete([handle], by=EDITOR)
     assert isinstance(removed, Rejected)
     assert isinstance(deleted, Rejected)
+
+
+async def test_who_only_writes_suspends_no_key(hosted: Bench) -> None:
+    def suspend(old: Values) -> Plan:
+        return Plan(old, AdminPermission.MODIFY_VALUE, state=State.SUSPENDED)
+
+    async with hosted.operations.transaction(COMMAND) as transaction:
+        names = [Handle.parse(f"{ENTERPRISE}/{suffix}") for suffix in ("ADMIN", "pump")]
+        key, product = await transaction.edit(names, suspend, by=EDITOR)
+
+    assert isinstance(key, Rejected)
+    assert isinstance(product, Replaced)
 
 
 async def test_products_are_registered_changed_and_deleted_without_that_right(hosted: Bench) -> None:

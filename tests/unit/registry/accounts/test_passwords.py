@@ -1,12 +1,14 @@
 """Passwords: which are accepted, how they are hashed, how long a login is locked."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
 from registry.accounts.passwords import (
     HASHES_AT_ONCE,
     HASHES_WAITING_MAX,
+    HASHES_WAITING_PER_SOURCE_MAX,
     LOCK_MAX_S,
     Passwords,
     lock_s,
@@ -89,3 +91,15 @@ async def test_only_so_many_hash_at_once(monkeypatch: pytest.MonkeyPatch, passwo
     monkeypatch.setattr(asyncio, "to_thread", count)
     await asyncio.gather(*(passwords.hash("x") for _ in range(10)))
     assert peak == HASHES_AT_ONCE
+
+
+async def test_one_network_does_not_take_every_place(passwords: Passwords) -> None:
+    with ExitStack() as places:
+        for _ in range(HASHES_WAITING_PER_SOURCE_MAX):
+            places.enter_context(passwords.turn("192.0.2.0/24"))
+        with pytest.raises(ApiProblem), passwords.turn("192.0.2.0/24"):
+            pass
+        with passwords.turn("198.51.100.0/24"), passwords.turn():
+            pass
+    with passwords.turn("192.0.2.0/24"):
+        pass
