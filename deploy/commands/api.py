@@ -17,13 +17,15 @@ from deploy.commands.tables import format_table
 from deploy.commands.text import format_fields, one_line, printable
 from deploy.local.deployment import ENTERPRISE_KEY, NODES, OPERATOR_KEY, Deployment
 from deploy.local.processes import LocalError
-from registry.client import KEY_VARIABLE, Credential, Refused, RegistryClient, Write, read_key_file
+from registry.client import KEY_VARIABLE, Credential, Refused, RegistryClient, Retries, Write, read_key_file
 
 URL_VARIABLE: Final = "HANDLEGRID_URL"
 SHOWN_ITEMS: Final = 50
 """Of a list, unless --limit says otherwise: a screen of them."""
 KEY_OF_HOLDER: Final = (ENTERPRISE_KEY, OPERATOR_KEY)
 """With --node: who holds the node's prefix registers below it; where nobody does, the operator may look."""
+SOMEBODY_WAITS: Final = Retries(repeats_max=4)
+"""Of a command that a person has typed: three seconds, then he is told."""
 INPUT_OCTETS_MAX: Final = 1_048_576
 """Of a JSON file: as much as the API takes in one request."""
 
@@ -58,16 +60,20 @@ class Api:
     as_json: bool
     how: Write
 
-    def run(self, work: Callable[[RegistryClient], Awaitable[Result]]) -> Result:
+    def run(
+        self, work: Callable[[RegistryClient], Awaitable[Result]], *, retries: Retries = SOMEBODY_WAITS
+    ) -> Result:
         """Do something with a client. Raises CommandFailed for a refusal, and what else the client raises."""
         try:
-            return asyncio.run(self._run(work))
+            return asyncio.run(self._run(work, retries))
         except Refused as refused:
             facts = {"problem": msgspec.to_builtins(refused.problem)}
             raise CommandFailed(printable(refused.explain()), exit_code_of(refused), facts) from None
 
-    async def _run(self, work: Callable[[RegistryClient], Awaitable[Result]]) -> Result:
-        async with RegistryClient(self.url, credential=self.credential, ca_file=self.ca_file) as client:
+    async def _run(self, work: Callable[[RegistryClient], Awaitable[Result]], retries: Retries) -> Result:
+        async with RegistryClient(
+            self.url, credential=self.credential, ca_file=self.ca_file, retries=retries
+        ) as client:
             return await work(client)
 
     def show(self, content: msgspec.Struct, said: str = "") -> None:

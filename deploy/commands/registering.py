@@ -16,7 +16,7 @@ from deploy.commands.options import echo_json
 from deploy.commands.text import printable
 from registry.bulk.progress import progress_for
 from registry.bulk.report import ImportCounts
-from registry.client import NoAnswer
+from registry.client import NoAnswer, Retries
 from registry.client.batches import LINE_OCTETS_MAX, RUN_KEY_CHARACTERS_MAX, Progress, Refusal, register_lines
 
 
@@ -49,7 +49,8 @@ def register_file(api: Api, file: Path, rejects: Path | None) -> ExitCode:
                     on_progress=advanced,
                     run_key=api.how.idempotency_key,
                     dry_run=api.how.dry_run,
-                )
+                ),
+                retries=Retries(),
             )
         except NoAnswer as error:
             raise _interrupted(error, counts, api.how.idempotency_key) from None
