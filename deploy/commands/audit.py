@@ -1,4 +1,4 @@
-"""`handlegrid audit`: verify the audit of a node on this machine."""
+"""`handlegrid audit`: its commands; of them the one that verifies the audit of a node on this machine."""
 
 import asyncio
 import sys
@@ -9,6 +9,7 @@ from typing import Final, TextIO
 
 import click
 
+from deploy.commands import audit_log
 from deploy.commands.failure import ExitCode
 from deploy.commands.options import (
     config_option,
@@ -26,9 +27,13 @@ BAR_INTERVAL_S: Final = 0.2
 _ERASE_LINE: Final = "\r\x1b[K"
 
 
-@click.group(short_help="Verify the audit.")
+@click.group(short_help="List and verify the audit.")
 def audit() -> None:
-    """Verify the log of everything that was ever done."""
+    """The log of everything that was ever done: `verify` runs on the node's own host, the others ask its API."""
+
+
+for command in audit_log.COMMANDS:
+    audit.add_command(command)
 
 
 @audit.command(name="verify", short_help="Look for changed or missing rows.")

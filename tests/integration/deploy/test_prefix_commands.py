@@ -1,6 +1,8 @@
 """`handlegrid prefix` against a secondary node: from the application to the revocation."""
 
+import asyncio
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,36 @@ async def test_what_is_not_there_is_not_found(industry: Desk, cast: Cast) -> Non
     for words in (("show", "88.100.999"), ("history", "88.100.999"), ("probe", "88.100.999")):
         ended = await industry.run("prefix", *words, *industry.where, code=1)
         assert "HTTP 404" in ended.err
+
+
+async def test_the_audit_tells_who_did_what_and_why(industry: Desk, cast: Cast) -> None:
+    prefix = await granted(industry, cast, "--label", "82")
+    await operator(industry, "prefix", "suspend", prefix, "--reason", "arrears")
+
+    listed = await until_numbered(industry, "prefix.suspend")
+
+    (entry,) = [entry for entry in listed if entry["target"] == prefix]
+    shown = await operator(industry, "audit", "show", str(entry["number"]))
+    assert "arrears" in shown
+    assert entry["actor"].startswith("key_")
+    assert prefix in await operator(industry, "audit", "list", "--target", prefix, "--since", "2026-01-01")
+    every = json.loads(await operator(industry, "audit", "list", "--limit", "0", "--json"))["items"]
+    with_changes = [str(one["number"]) for one in every if one["changes"]]
+    changed = [await operator(industry, "audit", "changes", number) for number in with_changes]
+    assert any(f"0.NA/{prefix}" in text for text in changed)
+    head = json.loads(await operator(industry, "audit", "head", "--json"))
+    assert head["number"] >= entry["number"]
+
+
+async def until_numbered(industry: Desk, action: str) -> list[Any]:
+    """The entries of an action, as soon as they have numbers: a moment after the act."""
+    until_s = time.monotonic() + 10
+    while time.monotonic() < until_s:
+        found = json.loads(await operator(industry, "audit", "list", "--action", action, "--json"))["items"]
+        if found:
+            return list(found)
+        await asyncio.sleep(0.1)
+    raise AssertionError(action)
 
 
 async def test_neighbours_are_listed(industry: Desk, cast: Cast) -> None:
