@@ -123,7 +123,8 @@ class Hearing:
         filings = [
             FilingAnswer(**(dict(record) | {"state": FilingState(record["state"])})) for record in told
         ]
-        return HeartbeatAnswer(site_fault=(below.probe_fault or "") if differs else "", filings=filings)
+        fault = (below.probe_fault or "") if differs else ""
+        return HeartbeatAnswer(site=self._home.site.encode(), site_fault=fault, filings=filings)
 
     def _check_site(self, octets: bytes, below: Downstream) -> None:
         try:

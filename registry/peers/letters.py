@@ -11,7 +11,7 @@ from protocol.runtime.build import version
 from registry.accounts.organisation import FilingState
 from registry.accounts.organisation_rows import read_organisation
 from registry.outcomes import SYSTEM, Origin
-from registry.peers import outbox
+from registry.peers import neighbours, outbox
 from registry.peers.exchange import Peer
 from registry.peers.messages import (
     PREFIXES_MAX,
@@ -136,6 +136,8 @@ class Letters:
         answer = await self._home.client.exchange(
             peer, "POST", "/api/v1/node/heartbeats", HeartbeatAnswer, message
         )
+        async with self._home.store.connection() as connection:
+            await neighbours.note_site(connection, peer.node, answer.site)
         for filing in answer.filings:
             try:
                 await self._take_filing(peer.node, filing)

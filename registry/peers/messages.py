@@ -135,6 +135,8 @@ class FilingAnswer(Answer, frozen=True, kw_only=True):
 class HeartbeatAnswer(Answer, frozen=True, kw_only=True):
     """What the node above has to tell."""
 
+    site: SiteOctets = b""
+    """Its own site record, by which the records of our prefixes can be asked for."""
     site_fault: str = ""
     """Why the site is not the one in the prefix record; empty when it is."""
     filings: list[FilingAnswer] = []

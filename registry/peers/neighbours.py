@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from protocol.errors import WireError
 from protocol.handle import Prefix
 from protocol.site import Site
 from registry.accounts.service import Accounts
@@ -18,7 +19,7 @@ from registry.peers.exchange import (
     place_of_url,
     places_of_site,
 )
-from registry.peers.node_key import NodeKey
+from registry.peers.node_key import NodeKey, key_id_of, key_of_site
 from registry.plain_http import PlainHttpRule
 from registry.store import Connection, Store
 
@@ -117,6 +118,17 @@ async def pin_upstream(
 ) -> None:
     """Keep the key of a node above from the first contact on."""
     await connection.execute(_PIN, node, url, key, site.encode(), now)
+
+
+async def note_site(connection: Connection, node: str, octets: bytes) -> None:
+    """Keep where a node above says that it is; a site of another key, or none at all, is passed over."""
+    try:
+        same = key_id_of(key_of_site(Site.decode(octets))) == node
+    except WireError:
+        return
+    if same:
+        query = "UPDATE upstream_nodes SET site = $2 WHERE node = $1 AND site <> $2"
+        await connection.execute(query, node, octets)
 
 
 async def note_contact(connection: Connection, node: str, now: datetime, fault: str) -> None:

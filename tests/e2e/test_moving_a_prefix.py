@@ -1,5 +1,8 @@
 """A prefix moves from the node that hosts it to the enterprise's own and back, while a client asks all the time."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from protocol.codes import ResponseCode
@@ -8,6 +11,7 @@ from registry.outcomes import OPERATOR, Deleted, Found, Rejected
 from registry.peers import pages
 from registry.peers.messages import Direction
 from registry.peers.moves import Phase
+from registry.problem_types import ApiProblem
 from tests.support.neighbours import Asker, Neighbours, neighbours, register, register_pumps
 from tests.support.world import World, url_value
 
@@ -76,3 +80,20 @@ async def test_what_is_served_is_the_same_on_either_side(pair: Neighbours) -> No
 def _values(answer: object) -> object:
     assert isinstance(answer, Found), answer
     return answer.values
+
+
+async def test_nodes_speak_over_tls_where_plain_http_is_refused(
+    world: World, certificate: tuple[Path, Path]
+) -> None:
+    tls: dict[str, Any] = {
+        "tls_certificate_file": certificate[0],
+        "tls_key_file": certificate[1],
+        "plain_http_credentials": "refuse",
+    }
+    pair = await neighbours(world, prefix=PREFIX, rooted=False, **tls)
+    await register_pumps(pair.upper, PREFIX, 5)
+    await pair.join()
+
+    assert (await pair.move(PREFIX, Direction.DELEGATED)).phase is Phase.DONE
+    with pytest.raises(ApiProblem, match="use https"):
+        await pair.lower.peers.enrolments.pin(pair.above.http, None)

@@ -114,9 +114,12 @@ class Neighbours:
     async def enrol(self, **wanted: Any) -> Enrolment:
         """Have the node below ask the one above."""
         enrolments = self.lower.peers.enrolments
-        node, site = await enrolments.pin(self.above.http, None)
+        url = self.above.http
+        if self.above.settings.plain_http_credentials == "refuse":
+            url = url.replace("http://", "https://")
+        node, site = await enrolments.pin(url, None)
         async with self.lower.operations.transaction(COMMAND) as tx:
-            return await enrolments.enrol(tx, Wanted(url=self.above.http, **wanted), node, site)
+            return await enrolments.enrol(tx, Wanted(url=url, **wanted), node, site)
 
     async def enrolled(self, id_: str, *states: str) -> Enrolment:
         """Wait until an enrolment has come so far."""
@@ -157,21 +160,27 @@ class Neighbours:
 
 
 async def neighbours(
-    world: World, *, prefix: str = "88.100.7", under: str = "88.100", rooted: bool = True
+    world: World,
+    *,
+    prefix: str = "88.100.7",
+    under: str = "88.100",
+    rooted: bool = True,
+    **changes: Any,
 ) -> Neighbours:
     """A node that hosts a prefix for an approved organisation, and a node of the organisation's own beside it.
 
     Neither has a tap: nodes speak HTTP with each other, which taps do not pass on.
-    rooted: whether a root refers to the node above, so that a recursive node finds it.
+    rooted: whether a root refers to the node above, so that a recursive node finds it. changes: settings of both.
     """
-    place = {"listen_addresses": (world.new_address()[0],), **SETTINGS}
+    place = {"listen_addresses": (world.new_address()[0],), **SETTINGS, **changes}
     if rooted:
         above = await world.registry(prefix=under, under=await world.root(**SETTINGS), **place)
     else:
         above = await world.lone(under, **place)
     organisation = await approved_organisation(above.node.services)
     await hosted_prefix(above.node.services, organisation, prefix)
-    below = await world.lone(f"{prefix}.0", listen_addresses=(world.new_address()[0],), **SETTINGS)
+    there = {"listen_addresses": (world.new_address()[0],), **SETTINGS, **changes}
+    below = await world.lone(f"{prefix}.0", **there)
     return Neighbours(above=above, below=below, organisation=organisation)
 
 

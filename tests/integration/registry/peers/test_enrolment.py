@@ -361,3 +361,37 @@ async def test_a_record_that_names_another_site_is_noticed(pair: Neighbours) -> 
         (above,) = await pair.lower.peers.upstreams()
         assert (above.route_fault is None) is fits
         assert told[-1] is fits
+
+
+async def test_delegated_prefixes_are_probed_once_a_day(pair: Neighbours) -> None:
+    own = await approved_organisation(pair.lower, 5)
+    made = await pair.enrol(organisation=own, label="42")
+    await review_organisation(pair)
+    await review_application(pair)
+    await pair.enrolled(made.id, "allocated")
+    prefix, watch = Prefix.parse("88.100.42"), pair.upper.peers.watch
+    first = (await pair.upper.allocation.prefix(prefix)).probed
+
+    await watch.probe_delegated()
+    assert (await pair.upper.allocation.prefix(prefix)).probed == first
+
+    await pair.below.stop()
+    async with pair.upper.store.connection() as connection:
+        await connection.execute("UPDATE allocations SET probed = now() - interval '25 h'")
+    await watch.probe_delegated()
+    fault = (await pair.upper.allocation.prefix(prefix)).probe_fault
+    assert fault is not None
+    assert pair.below.settings.listen_addresses[0] in fault
+    assert (await pair.upper.peers.node(pair.key)).probe_fault == fault
+
+
+async def test_a_node_above_that_moves_is_still_asked_for_its_records(pair: Neighbours) -> None:
+    await pair.join()
+    async with pair.lower.store.connection() as connection:
+        await connection.execute("UPDATE upstream_nodes SET site = $1", pair.lower.peers.site.encode())
+
+    async def is_known() -> bool:
+        (above,) = await pair.lower.peers.upstreams()
+        return above.site == pair.upper.peers.site.encode()
+
+    await until(is_known, "the site of the node above")
