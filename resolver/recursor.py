@@ -6,14 +6,14 @@ What is fetched is always the whole public record, once, whatever was asked for;
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import structlog
 
 from protocol.client.answers import Answer, Denied, Found, Question
-from protocol.client.resolution import Ask, Purpose, Resolution
+from protocol.client.resolution import DEFAULT_LIMITS, Ask, Purpose, Resolution
 from protocol.client.selection import Opening
 from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
@@ -156,6 +156,10 @@ class Recursor:
         self._upstream = upstream
         self._forwarder = forwarder
         self._openings = openings
+        self._limits = replace(
+            DEFAULT_LIMITS,
+            negative_ttl_s=min(cache.lifetimes.negative_ttl_s, DEFAULT_LIMITS.negative_ttl_s),
+        )
         self._bounds = bounds
         self._observer = observer
         self._clocks = clocks
@@ -236,7 +240,11 @@ class Recursor:
 
     async def _walk(self, question: Question, deadline_s: float, recursion_count: int) -> Entry:
         resolution = Resolution(
-            question, root=self._root(), known=self._cache.delegation, openings=self._openings
+            question,
+            root=self._root(),
+            known=self._cache.delegation,
+            limits=self._limits,
+            openings=self._openings,
         )
         while True:
             match resolution.step():

@@ -89,7 +89,8 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """A record is kept for its smallest TTL, but never longer than this."""
 
     negative_ttl_s: Annotated[int, Meta(ge=0, le=3_600)] = 30
-    """How long a denial is kept; 0 turns that off. A newly registered name is visible after this time."""
+    """How long a denial is kept; 0 turns that off. A newly registered name is visible after this time. That a prefix is
+    suspended or unknown is remembered as long, and never longer than 30 seconds."""
 
     waiters_max: PositiveInt = 2_000
     """Questions that may wait for one resolution in flight; more are told that we are busy."""
