@@ -40,7 +40,7 @@ async def show_tour(deployment: Deployment) -> ExitCode:
         click.echo(asked.to_text())
         return asked.exit_code
     click.echo(describe_next_steps(deployment, calling(deployment.home)))
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and deployment.key_file(PREFIX, ENTERPRISE_KEY).exists():
         click.echo(show_key(deployment))
     return ExitCode.DONE
 
