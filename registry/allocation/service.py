@@ -70,9 +70,9 @@ class Allocation:
         return await applications.note_proof(tx, id_)
 
     async def application(self, id_: str, tx: Transaction | None = None) -> Application:
-        """An application. Raises ApiProblem (404). tx: whose connection is used, by whoever has a transaction."""
+        """An application. Raises ApiProblem (404). tx: in which it is locked, by whoever is about to change it."""
         async with self._reading(tx) as connection:
-            found = await tables.application(connection, id_)
+            found = await tables.application(connection, id_, lock=tx is not None)
         if found is None:
             raise ApiProblem(NOT_FOUND, NO_APPLICATION)
         return found
@@ -152,9 +152,13 @@ class Allocation:
     # Prefixes: reading.
 
     async def prefix(self, prefix: Prefix, tx: Transaction | None = None) -> AllocatedPrefix:
-        """An allocated prefix. Raises ApiProblem (404). tx: whose connection is used, by whoever has a transaction."""
+        """An allocated prefix. Raises ApiProblem (404).
+
+        tx: in which it is locked, by whoever is about to change it: so that holder and version are still those that
+        were checked.
+        """
         async with self._reading(tx) as connection:
-            found = await tables.allocation(connection, prefix.key)
+            found = await tables.allocation(connection, prefix.key, lock=tx is not None)
         if found is None:
             raise ApiProblem(NOT_FOUND, NO_PREFIX)
         return found

@@ -10,10 +10,12 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
+from protocol.handle import Prefix
 from protocol.jsonform import site_to_json
 from protocol.site import single_server_site
 from protocol.valuetypes import PublicKey
 from registry.accounts.roles import Role
+from registry.outcomes import COMMAND
 from tests.support.api_world import ApiWorld, api_world, plain
 from tests.support.postgres import TestPostgres
 from tests.support.registries import HttpAnswer, basic
@@ -343,3 +345,18 @@ async def test_a_transfer_is_seen_by_the_new_holder_alone(world: ApiWorld, peopl
     assert (shown["organisation"], shown["writable"]) == (world.foreign.organisation, True)
     assert shown["work"]["kind"] == "rewrite"
     assert shown["work"]["ended"] is not None
+
+
+async def test_who_held_a_prefix_until_a_moment_ago_does_nothing_to_it(
+    world: ApiWorld, people: People
+) -> None:
+    """A request that began before the transfer is answered as it stands after it."""
+    prefix = await people.allocated()
+    services, name = world.services, Prefix.parse(people.prefix)
+    async with services.operations.transaction(COMMAND) as tx:
+        await services.allocation.transfer(tx, name, world.foreign.organisation, reason="sold")
+        asked = asyncio.create_task(people.post(people.holder, prefix + "/administrator-key"))
+        await asyncio.sleep(0.3)
+        assert not asked.done()
+    answer = await asked
+    assert (answer.status, slug(answer)) == (404, "not-found")
