@@ -44,6 +44,8 @@ OVERLAP_MS: Final = 900_000
 """What changed so long before a pass is looked at again: clocks differ by at most 300 s, writes take at most 60 s."""
 DIFFERED_MAX: Final = 3
 """Comparisons that may find a difference, each after a fresh pass over everything."""
+ROOM_STEPS_MAX: Final = 50
+"""Parts of an earlier copy that are dropped before the lease is renewed."""
 COPY_MARGIN_S: Final = 60
 """Longer than the TTL of the prefix record, for those who asked just before the switch."""
 PATH: Final = "/api/v1/node/moves"
@@ -122,9 +124,13 @@ class Steps:
         return await self._store(move, self.new_pass(move, Phase.COPY, since_ms=0))
 
     async def _make_room(self, move: Move) -> bool:
-        async with self._home.operations.transaction(origin_of(move)) as tx:
-            await moves.forget_copy(tx.connection, move.prefix.key)
-            return not await intake.drop_some(tx, move.prefix.key)
+        """Drop what is left here of the time before the prefix was moved away; False when there is more of it."""
+        for _ in range(ROOM_STEPS_MAX):
+            async with self._home.operations.transaction(origin_of(move)) as tx:
+                await moves.forget_copy(tx.connection, move.prefix.key)
+                if not await intake.drop_some(tx, move.prefix.key):
+                    return True
+        return False
 
     def new_pass(self, move: Move, phase: Phase, *, since_ms: int) -> Move:
         pass_ms = self._home.operations.context.now_ms() - OVERLAP_MS
