@@ -11,7 +11,7 @@ from protocol.handle import Handle
 from protocol.jsonform import record_to_json
 from protocol.transport.http import is_tls, peer_host
 from protocol.transport.http_target import Target
-from protocol.value import HandleValue
+from protocol.value import HandleValue, Permission, ValueList
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
 from registry.outcomes import (
@@ -39,6 +39,8 @@ from registry.statistics import RegistryObserver
 from registry.work import target_text
 
 SCHEME: Final = "basic"
+READING: Final = "identifier.read_restricted"
+"""What the audit log calls it when somebody is told values that are not public, whatever front end he asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,8 @@ class HandlesApi:
         )
         match outcome:
             case Found(values=values):
+                if reader is not None:
+                    await self._note_reading(request, reader, values)
                 return _read(request, ResponseCode.SUCCESS, values.sorted())
             case Referred(code=code, values=values):
                 return _read(request, code, values.sorted())
@@ -133,6 +137,12 @@ class HandlesApi:
         status = http_status(ResponseCode.SUCCESS, created=_made_something(operation, result))
         body = record_to_json(ResponseCode.SUCCESS, request.handle)
         return json_response(body, status=status, pretty=request.pretty)
+
+    async def _note_reading(self, request: HandleRequest, by: Identity, values: ValueList) -> None:
+        """Enter into the audit log, before they are told, that values are read which are not public."""
+        if any(not value.permissions & Permission.PUBLIC_READ for value in values):
+            async with self.operations.transaction(await self._origin(request, by)) as transaction:
+                transaction.audit(READING, target_text(request.handle.octets))
 
     async def _origin(self, request: HandleRequest, by: Identity) -> Origin:
         """Who writes, for the audit log of the organisation that holds the prefix, where one does."""

@@ -12,6 +12,7 @@ import pytest
 
 from protocol.codes import DEFAULT_FLAGS, OpCode, ResponseCode
 from protocol.message import Message, decode_message
+from registry.rest.handles import READING
 from tests.support.asking import ask_tcp, ask_udp, read_answer, resolution
 from tests.support.registries import HttpAnswer, RunningRegistry, basic, running_registry
 
@@ -143,6 +144,27 @@ async def test_restricted_values_are_for_administrators(plant: RunningRegistry) 
     assert own.headers["Cache-Control"] == "no-store"
     public = await plant.ask("GET", PUMP + "?publicOnly=true", headers=plant.authorization)
     assert set(data(public)) == {1, 100}
+
+
+async def test_who_is_told_what_is_not_public_is_in_the_audit(plant: RunningRegistry) -> None:
+    await plant.put(PUMP, [URL, SECRET, ADMIN])
+    before = await readings(plant)
+
+    await plant.get(PUMP)
+    await plant.ask("GET", PUMP + "?publicOnly=true", headers=plant.authorization)
+    await plant.ask("GET", PUMP + "?index=1", headers=plant.authorization)
+    assert await readings(plant) == before == []
+
+    request = {**plant.authorization, "X-Request-Id": "reading-2026"}
+    await plant.ask("GET", PUMP, headers=request)
+    assert await readings(plant) == [(plant.user, "rest", "88.1/pump-7", "reading-2026")]
+
+
+async def readings(registry: RunningRegistry) -> list[tuple[str, str, str, str]]:
+    """Who read what is not public, by the audit: actor, front end, handle, request."""
+    query = "SELECT actor, via, target, request_id FROM audit_log WHERE action = $1"
+    async with registry.node.services.store.connection() as connection:
+        return [tuple(record) for record in await connection.fetch(query, READING)]
 
 
 async def test_names_are_octets_and_prefixes_know_no_case(plant: RunningRegistry) -> None:
