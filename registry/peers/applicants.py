@@ -32,6 +32,13 @@ from registry.transaction import Transaction
 
 APPLICATIONS_OPEN_MAX: Final = 10
 """Of one node: it needs one prefix, perhaps a few."""
+STRANGERS_MAX: Final = 1_000
+"""Nodes that no organisation has confirmed: anybody with a key of his own can be one, and each takes some kilobytes."""
+STRANGERS_KEPT: Final = timedelta(days=30)
+APPLICATIONS_MAX: Final = 100
+"""Of one node, whatever became of them."""
+UNCONFIRMED_MAX: Final = 10_000
+"""Nodes that no organisation has said to be its own: strangers cannot fill the table."""
 ORGANISATIONS_NEW_MAX: Final = 1_000
 """Of nodes whose organisation is not reviewed yet, all together: strangers cannot fill the reviewers' list."""
 AT_ONCE: Final = 20
@@ -55,7 +62,13 @@ _SAVE: Final = """
     WHERE node = $1 AND id = $2"""
 _OPEN_OF_NODE: Final = """
     SELECT count(*) FROM node_applications
-    WHERE node = $1 AND state IN ('organisation', 'prefix', 'offered', 'ready')"""
+    WHERE node = $1 AND state IN ('organisation', 'prefix', 'offered', 'ready', 'joined')"""
+_STRANGERS: Final = """
+    SELECT count(*) FROM (SELECT FROM downstream_nodes WHERE organisation IS NULL LIMIT $1) AS strangers"""
+_FORGET_STRANGERS: Final = """
+    WITH forgotten AS (
+        DELETE FROM downstream_nodes WHERE organisation IS NULL AND state = 'known' AND last_seen < $1 RETURNING node)
+    DELETE FROM node_applications USING forgotten WHERE node_applications.node = forgotten.node"""
 _WAITING: Final = """
     SELECT count(*) FROM (SELECT FROM node_applications WHERE state = 'organisation' LIMIT $1) AS waiting"""
 _DUE: Final = f"""
@@ -117,6 +130,11 @@ class Applicants:
             due = [_of(record) for record in await connection.fetch(_DUE, self._home.now(), AT_ONCE)]
         for applicant in due:
             await self._advance(applicant)
+
+    async def forget_strangers(self) -> None:
+        """Forget nodes that no organisation has confirmed in all the time since they were last heard of."""
+        async with self._home.store.connection() as connection:
+            await connection.execute(_FORGET_STRANGERS, self._home.now() - STRANGERS_KEPT)
 
     async def _advance(self, applicant: Applicant) -> None:
         try:
@@ -210,16 +228,27 @@ class Applicants:
         """Know the node from now on; its signature has proved that it holds the key of its site."""
         below = await neighbours.downstream(tx.connection, node, lock=True)
         self._home.terms.check_route(site, self._parent() or Prefix(ROOT_PREFIX_OCTETS))
+        if below is None and await tx.connection.fetchval(_UNCONFIRMED, UNCONFIRMED_MAX) >= UNCONFIRMED_MAX:
+            raise ApiProblem(
+                NODE_APPLICATION, "Too many nodes that belong to nobody have introduced themselves."
+            )
         await tx.connection.execute(_SEEN, node, key_of_site(site), message.site, message.claim, tx.now)
         if below is None:
+            if await tx.connection.fetchval(_STRANGERS, STRANGERS_MAX + 1) > STRANGERS_MAX:
+                raise ApiProblem(NODE_APPLICATION, "Too many nodes wait for an organisation to confirm them.")
             tx.audit("node.introduce", node)
         elif below.site != message.site:
             query = "UPDATE downstream_nodes SET offered_site = $2 WHERE node = $1"
             await tx.connection.execute(query, node, message.site)
 
     async def _take_in(self, tx: Transaction, node: str, message: ApplicationMessage) -> Applicant:
-        if await tx.connection.fetchval(_OPEN_OF_NODE, node) >= APPLICATIONS_OPEN_MAX:
-            raise ApiProblem(NODE_APPLICATION, f"{APPLICATIONS_OPEN_MAX} applications of the node are open.")
+        counted = await tx.connection.fetchrow(_OF_NODE, node)
+        assert counted is not None
+        open_, all_ = counted
+        if open_ >= APPLICATIONS_OPEN_MAX or all_ >= APPLICATIONS_MAX:
+            raise ApiProblem(
+                NODE_APPLICATION, f"{open_} applications of the node are open, {all_} were made."
+            )
         below = await neighbours.downstream(tx.connection, node)
         assert below is not None
         if message.joins:

@@ -10,6 +10,8 @@ import msgspec
 from protocol.errors import HandleError
 from protocol.handle import Prefix
 from protocol.site import Site
+from registry.accounts.organisation import Review
+from registry.accounts.organisation_rows import read_organisation
 from registry.accounts.profile import Profile, profile_faults
 from registry.allocation.lifecycle import Hosting, PrefixState
 from registry.allocation.model import AllocatedPrefix
@@ -30,7 +32,7 @@ from registry.peers.neighbours import Downstream, Home
 from registry.peers.node_key import KeyUnusable, key_of_site
 from registry.peers.probes import ProbeFailed, Prober
 from registry.problem_types import NOT_FOUND, UNPROCESSABLE, ApiProblem
-from registry.problem_types.peers import NODE_SITE
+from registry.problem_types.peers import NODE_SITE, NODE_UNCONFIRMED
 from registry.store import Connection
 from registry.text import refused_character
 from registry.transaction import Transaction
@@ -39,6 +41,8 @@ PREFIXES_AT_ONCE: Final = 200
 SITES_AT_ONCE: Final = 10
 DECISIONS_TOLD: Final = timedelta(days=7)
 """For how long a decision is told again and again, since answers can be lost; the node below ignores what it knows."""
+REPORTED_LATE_MAX: Final = timedelta(days=400)
+"""How old a day may be that is reported: a year of outage, and some."""
 NUMBER_MAX: Final = 2**63 - 1
 _FILING: Final = (
     "node, organisation, number, version, name, certificate, profile, state, reason, decided_by, received,"
@@ -135,8 +139,8 @@ class Hearing:
             raise ApiProblem(NODE_SITE, "The site record names another key than the one that signs.")
 
     async def file(self, tx: Transaction, node: str, message: FilingMessage) -> FilingAnswer:
-        """Take the filing of an organisation in: filed, or refused with what is wrong."""
-        await _known(tx.connection, node)
+        """Take the filing of an organisation in: filed, or refused with what is wrong. Raises ApiProblem."""
+        await _approved(tx.connection, node)
         faults = profile_faults(message.profile, today=tx.now.date())
         reason = "; ".join(f"{fault.pointer.lstrip('/')} {fault.detail}" for fault in faults)[
             : neighbours.TEXT_MAX
@@ -180,8 +184,10 @@ class Hearing:
         return kept
 
     async def report(self, tx: Transaction, node: str, message: ReportMessage) -> Received:
-        """Keep what a node counted in a day."""
-        await _known(tx.connection, node)
+        """Keep what a node counted in a day. Raises ApiProblem."""
+        await _approved(tx.connection, node)
+        if not tx.now.date() - REPORTED_LATE_MAX <= message.day <= tx.now.date() + timedelta(days=1):
+            raise ApiProblem(UNPROCESSABLE, f"The day is not one of the last {REPORTED_LATE_MAX.days}.")
         contents = msgspec.json.encode(message).decode()
         await tx.connection.execute(_REPORT, node, message.day, contents, tx.now)
         return Received()
@@ -276,6 +282,16 @@ async def _known(connection: Connection, node: str) -> Downstream:
     if below is None:
         raise ApiProblem(NOT_FOUND, "There is no such node below this one.")
     return below
+
+
+async def _approved(connection: Connection, node: str) -> None:
+    """Raises ApiProblem unless the node's organisation was approved: strangers could fill the disk otherwise."""
+    below = await _known(connection, node)
+    organisation = None
+    if below.organisation is not None:
+        organisation = await read_organisation(connection, below.organisation)
+    if organisation is None or organisation.suspended or organisation.review is not Review.APPROVED:
+        raise ApiProblem(NODE_UNCONFIRMED, "The organisation of the node is not approved.")
 
 
 def _is_of(site: Site, below: Downstream) -> bool:

@@ -133,6 +133,8 @@ class LowerSide:
             prefix = Prefix.parse(message.prefix)
         except InvalidHandle as error:
             raise ApiProblem(UNPROCESSABLE, str(error)) from None
+        if prefix.octets.startswith(b"0."):
+            raise ApiProblem(MOVE_REFUSED, "Prefixes that begin with 0. belong to the root and do not move.")
         if message.case_sensitive is not self._home.operations.context.case_sensitive:
             raise ApiProblem(MOVE_REFUSED, "The two nodes differ in whether the case of suffixes counts.")
         _record(message.record)

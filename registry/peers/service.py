@@ -338,6 +338,7 @@ class Peers:
             (self.watch.check_routes, WATCH_PERIOD_S),
             (self.drop_copies, COPIES_PERIOD_S),
             (self.forget_nonces, FORGET_PERIOD_S),
+            (self.applicants.forget_strangers, FORGET_PERIOD_S),
         )
 
     async def drop_copies(self) -> None:

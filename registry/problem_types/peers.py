@@ -43,6 +43,17 @@ NODE_UNKNOWN: Final = ProblemType(
     remedy="Let the node ask this one first: handlegrid neighbour enrol.",
     response_code=ResponseCode.ACCESS_DENIED,
 )
+NODE_UNCONFIRMED: Final = ProblemType(
+    slug="node-unconfirmed",
+    status=403,
+    title="The node's organisation is not approved yet",
+    title_zh="节点所属机构尚未核准",
+    cause="Filings and reports are kept only of nodes whose organisation is confirmed, approved and not suspended.",
+    remedy="Wait for the review of the organisation, or let it confirm that the node is its own; the message is sent "
+    "again by itself.",
+    retry=True,
+    response_code=ResponseCode.ACCESS_DENIED,
+)
 TOO_MANY_NODE_REQUESTS: Final = ProblemType(
     slug="too-many-node-requests",
     status=429,

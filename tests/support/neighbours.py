@@ -130,10 +130,12 @@ class Neighbours:
         await until(has_come, f"{states} of the enrolment")
         return await self.lower.peers.enrolments.get(id_)
 
-    async def join(self) -> None:
+    async def join(self, *, confirm: bool = True) -> None:
         """Let the node below join the one above, and the organisation confirm that it is its own."""
         made = await self.enrol(claim=self.organisation, joins=True)
         await self.enrolled(made.id, "joined")
+        if not confirm:
+            return
         async with self.upper.operations.transaction(APPLICANT) as tx:
             await self.upper.peers.confirm(tx, self.key, self.organisation)
 

@@ -32,6 +32,7 @@ from registry.problem_types.peers import (
     NODE_REPLAY,
     NODE_SIGNATURE,
     NODE_SITE,
+    NODE_UNCONFIRMED,
     NODE_UNKNOWN,
     TOO_MANY_NODE_REQUESTS,
 )
@@ -160,7 +161,7 @@ ROUTES: Final = (
         access=Access.NODE,
         body=FilingMessage,
         reply=FilingAnswer,
-        problems=(*_SIGNED, NOT_FOUND),
+        problems=(*_SIGNED, NOT_FOUND, NODE_UNCONFIRMED),
     ),
     Route(
         method="POST",
@@ -172,7 +173,7 @@ ROUTES: Final = (
         access=Access.NODE,
         body=ReportMessage,
         reply=Received,
-        problems=(*_SIGNED, NOT_FOUND),
+        problems=(*_SIGNED, NOT_FOUND, NODE_UNCONFIRMED),
     ),
     Route(
         method="POST",

@@ -1,6 +1,7 @@
 """A node applies to the one above, through outages of either side, and is given what people have decided."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from registry.accounts.organisation import FilingState
 from registry.accounts.organisation_rows import read_organisation
 from registry.allocation.lifecycle import ApplicationState, Hosting
 from registry.outcomes import COMMAND, Denied, Found, Referred
-from registry.peers import messages
+from registry.peers import applicants, messages
 from registry.problem_types import ApiProblem
 from tests.support.faults import lost_answers
 from tests.support.neighbours import (
@@ -395,3 +396,48 @@ async def test_a_node_above_that_moves_is_still_asked_for_its_records(pair: Neig
         return above.site == pair.upper.peers.site.encode()
 
     await until(is_known, "the site of the node above")
+
+
+async def test_a_stranger_fills_no_disk(pair: Neighbours) -> None:
+    """A key of one's own is no reason to keep what its holder sends."""
+    await pair.join(confirm=False)
+    report = messages.ReportMessage(
+        day=datetime.now(UTC).date(),
+        registrations=1,
+        resolutions=1,
+        successes=1,
+        denials=0,
+        failures=0,
+        peak_per_s=1,
+    )
+    async with pair.upper.operations.transaction(COMMAND) as tx:
+        with pytest.raises(ApiProblem) as refused:
+            await pair.upper.peers.hearing.report(tx, pair.key, report)
+    assert refused.value.type.slug == "node-unconfirmed"
+
+
+async def test_nodes_that_nobody_confirms_are_forgotten(pair: Neighbours) -> None:
+    await pair.join(confirm=False)
+    async with pair.upper.store.connection() as connection:
+        for name in ("one", "two"):
+            await connection.execute(
+                "INSERT INTO downstream_nodes (node, public_key, site, state, first_seen, last_seen)"
+                " VALUES ($1, '', '', 'known', now(), now() - interval '31 days')",
+                name,
+            )
+        await pair.upper.peers.applicants.forget_strangers()
+        kept = await connection.fetchval("SELECT count(*) FROM downstream_nodes")
+    assert kept == 1
+
+
+async def test_nodes_that_nobody_confirms_are_bounded(
+    pair: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applicants, "STRANGERS_MAX", 0)
+    made = await pair.enrol(claim=pair.organisation, joins=True)
+
+    async def is_told() -> bool:
+        found = await pair.lower.peers.enrolments.page(after="", limit=10)
+        return any(one.id == made.id and "Too many nodes" in one.reason for one in found)
+
+    await until(is_told, "the refusal")
