@@ -129,7 +129,11 @@ class Call:
                 "This changes an object that somebody else may be changing too.",
                 remedy=f'If you have read the present version, send If-Match: "{etag}".',
             )
-        if not matches(self.if_match, etag):
+        self.check_match(etag)
+
+    def check_match(self, etag: str) -> None:
+        """Go on unless there is an If-Match and it names another version than this. Raises ApiProblem 412."""
+        if self.if_match is not None and not matches(self.if_match, etag):
             raise ApiProblem(
                 PRECONDITION_FAILED, f'The present version is "{etag}", not the one in If-Match.'
             )

@@ -136,6 +136,8 @@ def problems_of(route: Route) -> tuple[ProblemType, ...]:
         kinds += [TEST_KEY, IN_PROGRESS, KEY_REUSED]
     if route.if_match:
         kinds += [PRECONDITION_FAILED, PRECONDITION_REQUIRED]
+    if route.heeds_match:
+        kinds.append(PRECONDITION_FAILED)
     return tuple(dict.fromkeys([*kinds, *route.problems]))
 
 
@@ -278,7 +280,7 @@ def _framework_parameters(route: Route) -> list[Json]:
         names.append("DryRun")
     if _takes_key(route):
         names.append("IdempotencyKey")
-    if route.if_match:
+    if route.if_match or route.heeds_match:
         names.append("IfMatch")
     if route.etag and not route.is_write:
         names.append("IfNoneMatch")

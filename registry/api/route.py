@@ -68,6 +68,8 @@ class Route:
     """Whether the answer carries an ETag; a GET then answers If-None-Match, a write may require If-Match."""
     if_match: bool = False
     """Whether the handler calls `call.require_match`, so that If-Match is needed."""
+    heeds_match: bool = False
+    """Whether it calls `call.check_match`: If-Match is not needed, but holds where it is sent."""
     body_octets_max: int = BODY_OCTETS_MAX
     secret_reply: bool = False
     """Whether the reply holds a secret that is shown once: kept sealed for a repetition."""
@@ -85,6 +87,7 @@ class Route:
             strict = shape is None or shape.__struct_config__.forbid_unknown_fields
             assert strict, f"{self.name}: {shape} must derive from Body or Query"
         assert not (self.shared and self.eager), f"{self.name}: a shared write is not eager"
+        assert not (self.if_match and self.heeds_match), f"{self.name}: If-Match is needed or not"
         assert not self.audited_read or not self.is_write, f"{self.name}: a write audits itself"
 
     @property

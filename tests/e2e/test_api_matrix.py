@@ -23,6 +23,8 @@ from tests.support.scratch import scratch_directory
 
 MEMBERS: Final = sorted(ORGANISATION_ROLES)
 LEVEL: Final = sorted(NODE_ROLES)
+VERSIONLESS: Final = {"identity.assign", "prefix.assign"}
+"""Writes that make something beside the object in their path, or give it its first version."""
 
 
 def routes(*access: Access) -> pytest.MarkDecorator:
@@ -48,15 +50,30 @@ def world(runner: asyncio.Runner, postgres: TestPostgres) -> Iterator[ApiWorld]:
     postgres.drop(dsn)
 
 
-async def ask(world: ApiWorld, route: Route, token: str | None, side: Side) -> HttpAnswer:
-    """Ask for the example of a route about a side."""
+def changes_of_what_has_versions() -> list[Route]:
+    """The writes about an object whose reading gives an ETag, at its path or as one word below."""
+    objects = {route.path for route in ROUTES if not route.is_write and route.etag and route.parameters}
+    return [
+        route
+        for route in ROUTES
+        if route.is_write
+        and route.name not in VERSIONLESS
+        and objects & {route.path, route.path.rpartition("/")[0]}
+    ]
+
+
+async def ask(
+    world: ApiWorld, route: Route, token: str | None, side: Side, *, if_match: str | None = None
+) -> HttpAnswer:
+    """Ask for the example of a route about a side. if_match: where it is not any version that is needed."""
     example = EXAMPLES[route.name]
     query = example.query(side)
     if route.is_write:
         query = f"{query}&dry_run=true" if query else "dry_run=true"
     path = path_of(route.path, example.path(side)) + (f"?{query}" if query else "")
     body = None if example.body is None else example.body(side)
-    return await world.ask(token, route.method, path, body, {"If-Match": "*"} if route.if_match else None)
+    tag = if_match or ("*" if route.if_match else None)
+    return await world.ask(token, route.method, path, body, {"If-Match": tag} if tag else None)
 
 
 def slug(answer: HttpAnswer) -> str:
@@ -168,6 +185,26 @@ def test_the_node_level_is_told_what_is_not_there(
         return
     answer = runner.run(ask(world, route, world.tokens[role], world.nobody()))
     assert answer.status in (403, 404, *EXAMPLES[route.name].expected), tell(route, role, answer)
+
+
+@pytest.mark.parametrize("route", changes_of_what_has_versions(), ids=lambda route: route.name)
+def test_no_change_ignores_the_version_that_it_is_meant_for(
+    runner: asyncio.Runner, world: ApiWorld, route: Route
+) -> None:
+    """Whoever sends If-Match has read a version; acting on another one is what he wants to prevent."""
+    assert route.if_match or route.heeds_match
+    answer = runner.run(ask(world, route, somebody_with(world, route), world.own, if_match='"0"'))
+    allowed = {412} if route.heeds_match else {412, *EXAMPLES[route.name].expected}
+    assert answer.status in allowed, (route.name, answer.status, answer.body)
+
+
+def somebody_with(world: ApiWorld, route: Route) -> str:
+    """The token of who may: of the organisation, or of the node where nobody there may."""
+    for role, token in [*world.own.tokens.items(), *world.tokens.items()]:
+        is_refused = role in EXAMPLES[route.name].refused
+        if not is_refused and (route.right is None or route.right in ROLE_RIGHTS[role]):
+            return token
+    raise AssertionError(f"nobody may {route.name}")
 
 
 @routes(Access.PUBLIC)

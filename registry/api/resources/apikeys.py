@@ -96,7 +96,9 @@ async def revoke(call: Call) -> Reply:
 
 
 async def _lock(call: Call) -> ApiKey:
-    return await call.services.accounts.keys.lock(call.tx, call.signed_in, call.path["key"])
+    found = await call.services.accounts.keys.lock(call.tx, call.signed_in, call.path["key"])
+    call.check_match(str(found.version))
+    return found
 
 
 def _shown(shown: ShownKey, *, location: str | None = None) -> Reply:
@@ -174,6 +176,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=rotate,
         right=Right.KEY_WRITE,
+        heeds_match=True,
         body=KeyRotation,
         reply=ApiKeyShown,
         etag=True,
@@ -188,6 +191,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=suspend,
         right=Right.KEY_WRITE,
+        heeds_match=True,
         body=Reason,
         reply=ApiKeyView,
         etag=True,
@@ -201,6 +205,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=resume,
         right=Right.KEY_WRITE,
+        heeds_match=True,
         body=Reason,
         reply=ApiKeyView,
         etag=True,
@@ -214,6 +219,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=revoke,
         right=Right.KEY_WRITE,
+        heeds_match=True,
         status=204,
     ),
 )

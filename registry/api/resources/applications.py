@@ -109,6 +109,7 @@ async def review(call: Call) -> Reply:
 async def withdraw(call: Call) -> Reply:
     """Takes an application back that is not allocated yet."""
     found = await visible(call)
+    call.check_match(str(found.version))
     reason = call.body_as(Withdrawal).reason or ""
     return application_reply(await call.services.allocation.withdraw(call.tx, found.id, reason=reason))
 
@@ -116,6 +117,7 @@ async def withdraw(call: Call) -> Reply:
 async def allocate(call: Call) -> Reply:
     """Allocates what was approved: the prefix resolves from now on, and its holder may register below it."""
     found = await visible(call)
+    call.check_match(str(found.version))
     allocated = await call.services.allocation.allocate(call.tx, found.id)
     location = f"/api/v1/prefixes/{allocated.prefix}"
     return Reply(body=item_view(allocated), location=location)
@@ -268,6 +270,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=withdraw,
         right=Right.PREFIX_APPLY,
+        heeds_match=True,
         body=Withdrawal,
         reply=ApplicationView,
         etag=True,
@@ -281,6 +284,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=allocate,
         right=Right.PREFIX_OPERATE,
+        heeds_match=True,
         reply=PrefixItem,
         status=201,
         problems=(

@@ -227,7 +227,7 @@ async def set_state(call: Call) -> Reply:
         call.path["identifier"],
         call.body_as(StateChange),
         call.signed_in,
-        match=lambda etag: _match_if_given(call, etag),
+        match=call.check_match,
     )
     return _changed(done)
 
@@ -235,14 +235,9 @@ async def set_state(call: Call) -> Reply:
 async def delete(call: Call) -> Reply:
     """Delete an identifier; its name may be registered again."""
     await call.services.identifiers.delete(
-        call.tx, call.path["identifier"], call.signed_in, match=lambda etag: _match_if_given(call, etag)
+        call.tx, call.path["identifier"], call.signed_in, match=call.check_match
     )
     return Reply()
-
-
-def _match_if_given(call: Call, etag: str) -> None:
-    if call.if_match is not None:
-        call.require_match(etag)
 
 
 def _changed(done: Done) -> Reply:
@@ -436,6 +431,7 @@ ROUTES: Final = (
         body=StateChange,
         reply=Written,
         etag=True,
+        heeds_match=True,
         problems=(*_CHANGING, STATE_INCOMPLETE),
     ),
     Route(
@@ -447,6 +443,7 @@ ROUTES: Final = (
         handler=delete,
         right=Right.IDENTIFIER_DELETE,
         status=204,
+        heeds_match=True,
         problems=_CHANGING,
     ),
 )

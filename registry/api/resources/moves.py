@@ -5,7 +5,7 @@ from typing import Final
 from registry.accounts.roles import Right
 from registry.api.call import Call, Reply
 from registry.api.resources.applications import number_cursor, number_position
-from registry.api.resources.prefixes import visible
+from registry.api.resources.prefixes import given_version, visible
 from registry.api.route import Route
 from registry.api.schemas.base import Paging
 from registry.api.schemas.nodes import AbortMove, Moves, MoveView, NewMove, ProbeResult
@@ -28,7 +28,7 @@ PATH: Final = "/api/v1/moves"
 async def start(call: Call) -> Reply:
     """Begins to move a prefix to the holder's node or back; every identifier is answered for all the time."""
     body = call.body_as(NewMove)
-    allocated = await visible(call)
+    allocated = await given_version(call)
     move = await call.services.peers.start_move(
         call.tx, allocated.prefix, body.to, node=body.node, reason=body.reason
     )
@@ -107,6 +107,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=start,
         right=Right.PREFIX_OPERATE,
+        heeds_match=True,
         body=NewMove,
         reply=MoveView,
         status=202,

@@ -144,6 +144,7 @@ async def prove(call: Call) -> Reply:
     caller = call.signed_in
     if not caller.sees(application.wish.organisation) or caller.prefixes is not None:
         raise ApiProblem(NOT_FOUND, NO_APPLICATION)
+    call.check_match(str(application.version))
     site = application.wish.site
     if site is None:
         raise ApiProblem(APPLICATION_STATE, "The application is for a hosted prefix, whose node is this one.")
@@ -399,6 +400,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=prove,
         right=Right.PREFIX_APPLY,
+        heeds_match=True,
         reply=ProofView,
         eager=False,
         problems=(APPLICATION_STATE, NODE_SITE, NODE_UNREACHABLE),

@@ -86,7 +86,7 @@ async def change(call: Call) -> Reply:
 
 async def submit(call: Call) -> Reply:
     """Asks for the review of a draft or of a rejected organisation."""
-    found = await lock(call)
+    found = await lock_given_version(call)
     return organisation_reply(await call.services.accounts.organisations.submit(call.tx, found))
 
 
@@ -103,14 +103,14 @@ async def review(call: Call) -> Reply:
 
 async def suspend(call: Call) -> Reply:
     """Bars users, keys and identities of the organisation within a second; its prefixes go on resolving."""
-    found = await lock(call)
+    found = await lock_given_version(call)
     reason = call.body_as(Reason).reason
     return organisation_reply(await call.services.accounts.organisations.suspend(call.tx, found, reason))
 
 
 async def resume(call: Call) -> Reply:
     """Lets users, keys and identities of the organisation in again; sessions have ended."""
-    found = await lock(call)
+    found = await lock_given_version(call)
     reason = call.body_as(Reason).reason
     return organisation_reply(await call.services.accounts.organisations.resume(call.tx, found, reason))
 
@@ -160,6 +160,13 @@ async def lock_version(call: Call) -> Organisation:
     """Raises ApiProblem unless If-Match names the present version."""
     found = await lock(call)
     call.require_match(str(found.version))
+    return found
+
+
+async def lock_given_version(call: Call) -> Organisation:
+    """Raises ApiProblem if If-Match names another version than the present one."""
+    found = await lock(call)
+    call.check_match(str(found.version))
     return found
 
 
@@ -245,6 +252,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=submit,
         right=Right.ORGANISATION_WRITE,
+        heeds_match=True,
         reply=OrganisationView,
         etag=True,
         problems=(ORGANISATION_STATE, UNPROCESSABLE),
@@ -271,6 +279,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=suspend,
         right=Right.ORGANISATION_SUSPEND,
+        heeds_match=True,
         body=Reason,
         reply=OrganisationView,
         etag=True,
@@ -284,6 +293,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=resume,
         right=Right.ORGANISATION_SUSPEND,
+        heeds_match=True,
         body=Reason,
         reply=OrganisationView,
         etag=True,

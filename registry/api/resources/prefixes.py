@@ -83,28 +83,28 @@ async def history(call: Call) -> Reply:
 
 async def suspend(call: Call) -> Reply:
     """Answers nothing below the prefix any more but that it is suspended, since when and why, within a second."""
-    allocated = await visible(call)
+    allocated = await given_version(call)
     reason = call.body_as(PublicReason).reason
     return _done(await call.services.allocation.suspend(call.tx, allocated.prefix, reason=reason))
 
 
 async def resume(call: Call) -> Reply:
     """Answers again as before the suspension."""
-    allocated = await visible(call)
+    allocated = await given_version(call)
     reason = call.body_as(PublicReason).reason
     return _done(await call.services.allocation.resume(call.tx, allocated.prefix, reason=reason))
 
 
 async def revoke(call: Call) -> Reply:
     """Ends the allocation; what is stored below is kept unanswered, and the prefix given to nobody for a while."""
-    allocated = await visible(call)
+    allocated = await given_version(call)
     reason = call.body_as(PublicReason).reason
     return _done(await call.services.allocation.revoke(call.tx, allocated.prefix, reason=reason))
 
 
 async def purge(call: Call) -> Reply:
     """Begins to delete what is left below a revoked prefix, so that somebody else may be given it."""
-    allocated = await visible(call)
+    allocated = await given_version(call)
     reason = call.body_as(PublicReason).reason
     return _done(await call.services.allocation.purge(call.tx, allocated.prefix, reason=reason))
 
@@ -112,7 +112,7 @@ async def purge(call: Call) -> Reply:
 async def transfer(call: Call) -> Reply:
     """Gives the prefix to another organisation; its records are handed over before they can be written again."""
     body = call.body_as(Transfer)
-    allocated = await visible(call)
+    allocated = await given_version(call)
     return _done(
         await call.services.allocation.transfer(
             call.tx, allocated.prefix, body.organisation, reason=body.reason
@@ -134,7 +134,7 @@ async def change_route(call: Call) -> Reply:
 
 async def make_key(call: Call) -> Reply:
     """Makes a key for the administrator of a hosted prefix, in the place of an earlier one, and shows it once."""
-    allocated = await visible(call)
+    allocated = await given_version(call)
     caller = call.signed_in
     if not (caller.may(Right.IDENTIFIER_WRITE) and caller.may(Right.IDENTIFIER_DELETE)):
         raise ApiProblem(
@@ -152,6 +152,15 @@ async def assign(call: Call) -> Reply:
     prefix = _prefix(call)
     await call.services.allocation.assign(call.tx, prefix, organisation)
     return Reply(body=HolderView(prefix=str(prefix), organisation=organisation))
+
+
+async def given_version(call: Call) -> AllocatedPrefix:
+    """As visible, for a write. Raises ApiProblem (412) too, if If-Match names another version than the present one."""
+    allocated = await visible(call)
+    if call.if_match is not None:
+        row, job = await call.services.allocation.work(allocated.prefix, call.tx)
+        call.check_match(etag_of(allocated, row, job))
+    return allocated
 
 
 async def visible(call: Call) -> AllocatedPrefix:
@@ -192,6 +201,7 @@ def _act(
         tag=TAG,
         handler=handler,
         right=Right.PREFIX_OPERATE,
+        heeds_match=True,
         body=body,
         reply=PrefixItem,
         problems=(PREFIX_STATE, *problems),
@@ -277,6 +287,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=make_key,
         right=Right.PREFIX_APPLY,
+        heeds_match=True,
         reply=AdministratorKey,
         status=201,
         secret_reply=True,

@@ -135,6 +135,7 @@ async def change_password(call: Call) -> Reply:
     async with call.services.store.connection() as connection:
         user = await users.get(connection, caller, call.path["user"])
         login = await users.login_of(connection, user)
+    call.check_match(str(user.version))
     if own:
         await _check_current(call, body)
     else:
@@ -142,6 +143,7 @@ async def change_password(call: Call) -> Reply:
     password_hash = await users.hash_password(body.password, login)
     tx = await call.begin()
     user = await users.lock(tx, caller, user.id)
+    call.check_match(str(user.version))
     await users.set_password(tx, caller, user, password_hash, keep=caller.session if own else None)
     return Reply()
 
@@ -154,7 +156,9 @@ async def _check_current(call: Call, body: PasswordChange) -> None:
 
 
 async def _lock(call: Call) -> User:
-    return await call.services.accounts.users.lock(call.tx, call.signed_in, call.path["user"])
+    found = await call.services.accounts.users.lock(call.tx, call.signed_in, call.path["user"])
+    call.check_match(str(found.version))
+    return found
 
 
 def _reply(user: User, *, location: str | None = None) -> Reply:
@@ -261,6 +265,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=suspend,
         right=Right.USER_WRITE,
+        heeds_match=True,
         body=UserSuspension,
         reply=UserSuspended,
         etag=True,
@@ -274,6 +279,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=resume,
         right=Right.USER_WRITE,
+        heeds_match=True,
         body=Reason,
         reply=UserView,
         etag=True,
@@ -287,6 +293,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=remove,
         right=Right.USER_WRITE,
+        heeds_match=True,
         status=204,
         problems=(ROLE_NOT_GRANTABLE, SELF_CHANGE, USER_STATE),
     ),
@@ -298,6 +305,7 @@ ROUTES: Final = (
         tag=TAG,
         handler=change_password,
         access=Access.SIGNED_IN,
+        heeds_match=True,
         body=PasswordChange,
         status=204,
         eager=False,
