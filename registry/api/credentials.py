@@ -47,7 +47,8 @@ class Credentials:
     def check_target(self, parameters: Mapping[str, list[str]], raw_path: str) -> None:
         """Raises ApiProblem 400 for a request that carries a credential in its target."""
         named = any(name.lower() in _SECRET_NAMES for name in parameters)
-        held = any(_TOKEN_START.search(value) for values in parameters.values() for value in values)
+        texts = (text for name, values in parameters.items() for text in (name, *values))
+        held = any(_TOKEN_START.search(text) for text in texts)
         if named or held or _TOKEN_START.search(raw_path):
             self.metrics.authenticated(SCHEME, "refused")
             raise ApiProblem(CREDENTIAL_IN_TARGET, "The target of the request holds a credential.")
