@@ -16,6 +16,19 @@ from msgspec import Meta
 
 from registry.accounts.industries import industry_fault
 from registry.accounts.regions import region_faults
+from registry.accounts.systems import (
+    ADDRESSES_MAX,
+    SITES_MAX,
+    DomainLicence,
+    Endpoint,
+    PublicWebsite,
+    Undertaking,
+    endpoint_faults,
+    is_domain,
+    licence_faults,
+    undertaking_faults,
+    website_faults,
+)
 from registry.accounts.uscc import uscc_fault
 from registry.problem_types import FieldFault
 from registry.text import Line, Paragraph, refused_character
@@ -85,6 +98,19 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     data_location: Region | None = None
     """Where registered data are kept."""
     backup_location: Region | None = None
+    system_construction: Undertaking | None = None
+    """Who built its system for identifiers (系统建设)."""
+    system_operation: Undertaking | None = None
+    """Who runs it (系统运营)."""
+    registration_system_location: Region | None = None
+    registration_system_addresses: Annotated[list[Endpoint], Meta(max_length=ADDRESSES_MAX)] = []
+    """Where registrations are taken, by address and port."""
+    resolution_server_location: Region | None = None
+    system_backup_location: Region | None = None
+    domain_licences: Annotated[list[DomainLicence], Meta(max_length=SITES_MAX)] = []
+    """域名许可."""
+    public_websites: Annotated[list[PublicWebsite], Meta(max_length=SITES_MAX)] = []
+    """Where the service is offered (对外网站)."""
     data_custodian: Line | None = None
     service_custodian: Line | None = None
     real_name_checked: bool = False
@@ -114,10 +140,14 @@ REVIEWED: Final = (
 )
 """What a reviewer compares with the certificate; a change of it is reviewed again."""
 
-_DOMAIN: Final = re.compile(
-    r"(?=.{1,253}\Z)([0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?)(\.[0-9A-Za-z-]{1,63})*"
+_PLACES: Final = (
+    "region",
+    "data_location",
+    "backup_location",
+    "registration_system_location",
+    "resolution_server_location",
+    "system_backup_location",
 )
-
 _URL_CHARACTERS: Final = re.compile(r"[!#-;=?-\[\]_a-z~]+")  # printable ASCII without blank and <>"\^`{|}
 
 
@@ -139,13 +169,17 @@ def text_faults(struct: msgspec.Struct, path: str = "") -> Iterator[tuple[str, s
             yield f"{path}{field}", fault
         elif isinstance(value, msgspec.Struct):
             yield from text_faults(value, f"{path}{field}/")
+        elif isinstance(value, list):
+            for place, entry in enumerate(value):
+                if isinstance(entry, msgspec.Struct):
+                    yield from text_faults(entry, f"{path}{field}/{place}/")
 
 
 def _faults(profile: Profile, today: date) -> Iterator[tuple[str, str]]:
     yield from text_faults(profile)
     if profile.certificate_type is CertificateType.USCC and (fault := uscc_fault(profile.certificate_number)):
         yield "certificate_number", fault
-    for field in ("region", "data_location", "backup_location"):
+    for field in _PLACES:
         place: Region | None = getattr(profile, field)
         if place is not None:
             faults = region_faults(place.province, place.city, place.district)
@@ -157,7 +191,22 @@ def _faults(profile: Profile, today: date) -> Iterator[tuple[str, str]]:
             yield field, fault
     if profile.website is not None and (fault := website_fault(profile.website)):
         yield "website", fault
+    yield from _system_faults(profile)
     yield from _date_faults(profile, today)
+
+
+def _system_faults(profile: Profile) -> Iterator[tuple[str, str]]:
+    faults = {
+        "registration_system_addresses": endpoint_faults(profile.registration_system_addresses),
+        "domain_licences": licence_faults(profile.domain_licences),
+        "public_websites": website_faults(profile.public_websites),
+    }
+    for field in ("system_construction", "system_operation"):
+        undertaking: Undertaking | None = getattr(profile, field)
+        if undertaking is not None:
+            faults[field] = undertaking_faults(undertaking)
+    for field, found in faults.items():
+        yield from ((f"{field}/{pointer}", fault) for pointer, fault in found)
 
 
 def _date_faults(profile: Profile, today: date) -> Iterator[tuple[str, str]]:
@@ -180,6 +229,6 @@ def website_fault(address: str) -> str | None:
         return "must begin with http:// or https://"
     if parts.username is not None or parts.password is not None:
         return "must hold no user name and no password"
-    if not _DOMAIN.fullmatch(host) or port == 0:
+    if not is_domain(host) or port == 0:
         return "names no host; write one outside ASCII as xn--…"
     return None

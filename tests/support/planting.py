@@ -45,10 +45,12 @@ OPEN: Final = frozenset(
     {
         "AttributeForm.name",
         "AttributeForm.value",
+        "DomainLicence.number",
         "InterfaceForm.protocol",
         "NewApiKey.name",
         "Profile.certificate_number",
         "Profile.name",
+        "PublicWebsite.name",
         "SealedPage.key",
         "ServerKey.value",
         "WebKey.e",
@@ -58,11 +60,11 @@ OPEN: Final = frozenset(
 """Words that stand for something personal or secret elsewhere."""
 OPEN_WORDS: Final = frozenset(
     """
-    action actor address city claim cursor data_custodian detail district division format from handle hashFilter held id
-    identifier identity introduction label mint name_en node nonce octets organisation parent pattern permissions
-    position prefix prefixes protocolVersion province purpose range reason registered_capital registration_authority
-    section service_custodian site software source subject successor suffix target timestamp ttl type uscc url values
-    wanted website
+    action actor address addresses city claim contract contractor cursor data_custodian detail district division domain
+    format from handle hashFilter held id identifier identity introduction label mint name_en node nonce octets
+    organisation parent pattern permissions position prefix prefixes protocolVersion province purpose range reason
+    registered_capital registration_authority registration_system_addresses section service_custodian site software
+    source subject successor suffix target timestamp ttl type url uscc values wanted website
     """.split()  # noqa: SIM905 - easier to read
 )
 """Words that say nothing about people and nothing secret, wherever they stand. Reasons are for everybody, as the

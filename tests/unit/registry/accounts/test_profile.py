@@ -15,6 +15,7 @@ from registry.accounts.profile import (
     profile_faults,
     website_fault,
 )
+from registry.accounts.systems import DomainLicence, Effort, PublicWebsite, Undertaking
 
 TODAY = date(2026, 7, 1)
 PLANT = Profile(
@@ -42,8 +43,23 @@ def test_a_right_profile_has_no_faults() -> None:
         valid_until=date(2031, 1, 1),
         data_location=Region(province="310000"),
         service_industries=[Industry(section="D", division="44")],
+        system_construction=Undertaking(
+            effort=Effort.ENTRUSTED, contractor="示例软件有限公司", contract="2026-17"
+        ),
+        system_operation=Undertaking(effort=Effort.OWN),
+        registration_system_location=Region(province="310000"),
+        registration_system_addresses=["203.0.113.7:443", "[2001:db8::7]:443"],
+        resolution_server_location=Region(province="310000"),
+        system_backup_location=Region(province="320000"),
+        domain_licences=[DomainLicence(domain="plant.example", number="沪D3-20260001")],
+        public_websites=[
+            PublicWebsite(
+                name="水泵标识", domain="id.plant.example", addresses=["203.0.113.7", "2001:db8::7"]
+            )
+        ],
     )
     assert profile_faults(full, today=TODAY) == []
+    assert msgspec.json.decode(msgspec.json.encode(full), type=Profile) == full
 
 
 def test_every_fault_is_told_at_once_with_its_place() -> None:
@@ -69,6 +85,39 @@ def test_every_fault_is_told_at_once_with_its_place() -> None:
         "/profile/valid_until",
         "/profile/backup_location/province",
         "/profile/service_industries/1",
+    }
+
+
+def test_faults_of_systems_are_told_with_their_place() -> None:
+    wrong = changed(
+        system_construction=Undertaking(effort=Effort.ENTRUSTED),
+        system_operation=Undertaking(effort=Effort.OWN, contractor="示例软件有限公司", contract="17"),
+        registration_system_addresses=[
+            "203.0.113.7:443",
+            "203.0.113.7",
+            "203.0.113.7:0",
+            "203.0.113.7:65536",
+            "203.0.113.256:1",
+            "2001:db8::7:443",
+            "[203.0.113.7:443",
+        ],
+        resolution_server_location=Region(province="000000"),
+        system_backup_location=Region(province="310000", city="320100"),
+        domain_licences=[DomainLicence(domain="-plant", number="1\u202e7")],
+        public_websites=[PublicWebsite(name="a\u200bb", domain="id..example", addresses=["::1", "1.2.3"])],
+    )
+    assert pointers(wrong) == {
+        "/profile/system_construction/contractor",
+        "/profile/system_operation/contractor",
+        "/profile/system_operation/contract",
+        *(f"/profile/registration_system_addresses/{place}" for place in range(1, 7)),
+        "/profile/resolution_server_location/province",
+        "/profile/system_backup_location/city",
+        "/profile/domain_licences/0/domain",
+        "/profile/domain_licences/0/number",
+        "/profile/public_websites/0/name",
+        "/profile/public_websites/0/domain",
+        "/profile/public_websites/0/addresses/1",
     }
 
 
@@ -109,6 +158,7 @@ def test_a_website_is_a_plain_http_address(address: str, accepted: bool) -> None
         ({"introduction": "水泵"}, False),
         ({"website": "https://plant.example"}, False),
         ({"data_custodian": "示例云"}, False),
+        ({"system_operation": Undertaking(effort=Effort.OWN)}, False),
     ],
 )
 def test_what_reviewers_check_is_reviewed_again(fields: dict[str, object], again: bool) -> None:
