@@ -77,13 +77,18 @@ def item(number: int) -> dict[str, Any]:
     return {"action": "create", "identifier": product(number), "values": [value]}
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float, what: str) -> float:
-    """Wait until something holds; after how many seconds it did."""
+async def eventually(
+    holds: Callable[[], Awaitable[bool]],
+    within_s: float,
+    what: str,
+    *,
+    seen: Callable[[], object] = lambda: "",
+) -> None:
+    """Wait until something holds. seen: what a failure shows beside."""
     started_s = time.monotonic()
     while not await holds():
-        assert time.monotonic() - started_s < within_s, f"not within {within_s:.0f} s: {what}"
+        assert time.monotonic() - started_s < within_s, f"not within {within_s:.0f} s: {what} {seen()}"
         await asyncio.sleep(POLL_S)
-    return time.monotonic() - started_s
 
 
 @dataclass(slots=True)
@@ -242,13 +247,14 @@ async def join(on: Scene, node: NodeProcess) -> str:
     """The enterprise's node joins the secondary node; the enterprise says there that it is its own. Its key id."""
     own_operator = await make_operator(node.settings, on.session, node.base)
     wish = {"url": on.deployment.http_url(SECONDARY), "claim": on.organisation, "joins": True}
-    enrolled = (await own_operator.post("/enrolments", wish)).expect(201, 202)
+    enrolment = (await own_operator.post("/enrolments", wish)).expect(201, 202)
 
     async def has_joined() -> bool:
-        found = (await own_operator.get(f"/enrolments/{enrolled['id']}")).expect(200)
-        return str(found["state"]) == "joined"
+        nonlocal enrolment
+        enrolment = (await own_operator.get(f"/enrolments/{enrolment['id']}")).expect(200)
+        return str(enrolment["state"]) == "joined"
 
-    await eventually(has_joined, MOVED_WITHIN_S, "the node joins")
+    await eventually(has_joined, MOVED_WITHIN_S, "the node joins", seen=lambda: enrolment)
     (below,) = [
         one
         for one in (await on.operator.get("/nodes")).expect(200)["items"]
@@ -275,7 +281,7 @@ async def move_while_a_client_asks(on: Scene, key: str) -> None:
             move = (await on.operator.get(f"/moves/{move['id']}")).expect(200)
             return move["ended"] is not None
 
-        await eventually(has_ended, MOVED_WITHIN_S, f"the end of the move: {move}")
+        await eventually(has_ended, MOVED_WITHIN_S, "the end of the move", seen=lambda: move)
         await asyncio.sleep(2 * DELEGATION_TTL_S)  # until nobody believes the former delegation any more
         for asker in everybody:
             asker.stopping = True
