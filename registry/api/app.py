@@ -257,7 +257,7 @@ class ApiApp:
         reply = await route.handler(call)
         if route.audited_read:
             async with self._services.operations.transaction(call.origin) as transaction:
-                transaction.audit(route.name, "/".join(call.path.values()))
+                transaction.audit(route.name, "/".join(call.path.values()), organisation=call.read_of)
         return reply_response(route, reply, if_none_match=call.if_none_match)
 
     async def _write(self, request: _Request, route: Route, call: Call, claim: Claim | None) -> web.Response:

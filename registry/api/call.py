@@ -80,6 +80,8 @@ class Call:
     """Keeps an answer under the idempotency key of the request; the framework's."""
     opened: Transaction | None = None
     """The transaction once it is open; the framework's."""
+    read_of: str | None = None
+    """Of a privileged read: the organisation whose data are told, where it is not the caller's; the handler's."""
     identifiers_created: int = 0
     """What count_identifiers was told, counted when all is committed."""
 

@@ -27,7 +27,7 @@ async def name_contact(call: Call) -> Reply:
 
 async def read_person(call: Call) -> Reply:
     """What is known of a person of the organisation, in the clear; every reading is audited."""
-    person = call.path["person"]
+    person, call.read_of = call.path["person"], call.path["organisation"]
     async with call.services.store.connection() as connection:
         fields = await call.services.accounts.personal(
             connection, call.signed_in, person, organisation=call.path["organisation"]

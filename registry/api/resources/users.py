@@ -82,6 +82,7 @@ async def read_personal(call: Call) -> Reply:
     users = call.services.accounts.users
     async with call.services.store.connection() as connection:
         user = await users.get(connection, call.signed_in, call.path["user"])
+        call.read_of = user.organisation
         return Reply(body=person_view(user.person, await users.personal(connection, user)))
 
 

@@ -219,3 +219,18 @@ async def test_quotas_are_set_by_the_operator_and_hold(front: Front) -> None:
     assert (await plant.ask("POST", f"{API}/users", user)).slug == "quota-exceeded"
     stale = await front.ask("PUT", f"{plant.path}/quotas", quotas, headers={"If-Match": '"2"'})
     assert stale.status == 412
+
+
+async def test_an_organisation_learns_who_of_the_node_has_read_its_people(front: Front) -> None:
+    """Whoever reads personal data does so before the eyes of those whose data they are."""
+    plant = await Plant.open(front)
+    reviewer = await sign_in(front, None, "reviewer-0")
+    who = (await ok(front.ask("GET", f"{API}/whoami", token=reviewer)))["id"]
+    contact = (await ok(plant.ask("GET", plant.path)))["contact"]
+    await ok(front.ask("GET", f"{plant.path}/people/{contact}", token=reviewer))
+    await ok(front.ask("GET", f"{API}/users/{plant.user}/personal", token=reviewer))
+
+    query = "SELECT action, target FROM audit_log WHERE organisation = $1 AND actor = $2 ORDER BY id"
+    async with front.services.store.connection() as connection:
+        read = [tuple(record) for record in await connection.fetch(query, plant.id, who)]
+    assert read[-2:] == [("person.read", f"{plant.id}/{contact}"), ("user.read_personal", plant.user)]
