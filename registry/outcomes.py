@@ -70,6 +70,8 @@ class Origin:
 
 COMMAND: Final = Origin(actor="operator")
 """A command on the node's own host."""
+IMPORT: Final = Origin(actor="operator", via="import")
+"""An import of a file of records, likewise."""
 SYSTEM: Final = Origin(actor="system", via="system")
 """The node itself."""
 

@@ -16,7 +16,7 @@ from protocol.runtime.traffic import TrafficObserver
 from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
-from registry.outcomes import Actor, Created, Creation, Origin, Result
+from registry.outcomes import COMMAND, Actor, Created, Creation, Origin, Result
 from registry.settings import RegistrySettings
 from registry.store import Connection, Store
 from registry.writing import Action
@@ -131,9 +131,12 @@ class CountedCreations:
         by: Actor,
         replace: bool = False,
         inherit_admin: bool = False,
+        origin: Origin = COMMAND,
     ) -> list[Result]:
         """Create records as Operations.create does."""
-        results = await self._operations.create(batch, by=by, replace=replace, inherit_admin=inherit_admin)
+        results = await self._operations.create(
+            batch, by=by, replace=replace, inherit_admin=inherit_admin, origin=origin
+        )
         created = sum(isinstance(result, Created) for result in results)
         if created:
             self._statistics.registered(created)

@@ -23,11 +23,13 @@ from registry.bulk.rows import RejectedRow, Row, parser_for
 from registry.bulk.source import ImportPlan, ImportUnusable, Source, plan_import
 from registry.bulk.writers import Writers
 from registry.outcomes import (
+    IMPORT,
     OPERATOR,
     Actor,
     Created,
     Creation,
     Deleted,
+    Origin,
     Rejected,
     Replaced,
     Result,
@@ -44,7 +46,13 @@ class Creating(Protocol):
     """What an import needs of registry.operations.Operations."""
 
     async def create(
-        self, batch: Sequence[Creation], *, by: Actor, replace: bool = False, inherit_admin: bool = False
+        self,
+        batch: Sequence[Creation],
+        *,
+        by: Actor,
+        replace: bool = False,
+        inherit_admin: bool = False,
+        origin: Origin = IMPORT,
     ) -> list[Result]:
         """Create records. Raises StoreUnavailable."""
 
@@ -197,6 +205,7 @@ class _Import:
                 by=OPERATOR,
                 replace=self._options.replace,
                 inherit_admin=True,
+                origin=IMPORT,
             )
             for row, result in zip(batch, results, strict=True):
                 self._count(row, result)

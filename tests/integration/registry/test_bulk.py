@@ -62,6 +62,17 @@ async def test_a_record_without_administrator_gets_that_of_its_prefix(bench: Ben
     assert [value.index for value in await bench.values("88.100/own")] == [1, 100]
 
 
+async def test_an_import_is_in_the_audit_as_one(bench: Bench, tmp_path: Path) -> None:
+    await run(bench, generated(tmp_path, 5))
+    connection = await bench.connect()
+    try:
+        query = "SELECT actor, via, action, items FROM audit_log ORDER BY id DESC LIMIT 1"
+        entries = [tuple(record) for record in await connection.fetch(query)]
+        assert entries == [("operator", "import", "identifier.create", 5)]
+    finally:
+        await connection.close()
+
+
 async def test_an_administrator_of_its_own_is_kept(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("handle,HS_ADMIN\n88.100/x,301:88.100/PLANT\n")

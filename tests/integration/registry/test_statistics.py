@@ -11,7 +11,7 @@ import pytest
 from protocol.codes import ResponseCode
 from protocol.handle import Handle
 from registry.operations import Operations
-from registry.outcomes import OPERATOR, Created, Creation, Result, Unchanged
+from registry.outcomes import IMPORT, OPERATOR, Created, Creation, Result, Unchanged
 from registry.statistics import CountedCreations, DailyStatistics
 from registry.store import Store
 
@@ -119,12 +119,12 @@ async def test_a_command_beside_the_daemon_counts_what_it_creates(store: Store) 
 
     class Creating:
         async def create(self, batch: Sequence[Creation], **options: object) -> list[Result]:
-            assert options == {"by": OPERATOR, "replace": True, "inherit_admin": True}
+            assert options == {"by": OPERATOR, "replace": True, "inherit_admin": True, "origin": IMPORT}
             return [Created(handle, 1), Created(handle, 1), Unchanged(handle, 1)]
 
     counted = CountedCreations(cast(Operations, Creating()), statistics(store, Clock()))
     for _ in range(2):
-        results = await counted.create([], by=OPERATOR, replace=True, inherit_admin=True)
+        results = await counted.create([], by=OPERATOR, replace=True, inherit_admin=True, origin=IMPORT)
         assert len(results) == 3
 
     (row,) = await rows(store, "SELECT registrations, resolutions FROM daily_statistics")

@@ -14,7 +14,18 @@ from protocol.value import ValueList
 from registry.bulk import FileFormat, ImportOptions, ImportReport, import_file
 from registry.bulk.importer import BATCH_OCTETS, BATCH_ROWS
 from registry.bulk.progress import SilentProgress
-from registry.outcomes import OPERATOR, Actor, Created, Creation, Rejected, Replaced, Result, Unchanged
+from registry.outcomes import (
+    IMPORT,
+    OPERATOR,
+    Actor,
+    Created,
+    Creation,
+    Origin,
+    Rejected,
+    Replaced,
+    Result,
+    Unchanged,
+)
 
 
 class Records:
@@ -26,7 +37,13 @@ class Records:
         self._fail_at = fail_at
 
     async def create(
-        self, batch: Sequence[Creation], *, by: Actor, replace: bool = False, inherit_admin: bool = False
+        self,
+        batch: Sequence[Creation],
+        *,
+        by: Actor,
+        replace: bool = False,
+        inherit_admin: bool = False,
+        origin: Origin = IMPORT,
     ) -> list[Result]:
         assert by == OPERATOR
         assert inherit_admin
@@ -217,7 +234,13 @@ async def test_standard_input_needs_a_format() -> None:
 async def test_a_cancelled_import_leaves_no_task_and_closes_its_rejects(tmp_path: Path) -> None:
     class Stuck(Records):
         async def create(
-            self, batch: Sequence[Creation], *, by: Actor, replace: bool = False, inherit_admin: bool = False
+            self,
+            batch: Sequence[Creation],
+            *,
+            by: Actor,
+            replace: bool = False,
+            inherit_admin: bool = False,
+            origin: Origin = IMPORT,
         ) -> list[Result]:
             await asyncio.Event().wait()
             return []
