@@ -37,6 +37,8 @@ Reply = TypeVar("Reply")
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{8,255}")
 _CA_REMEDY: Final = "Name a file with the authority that signed it (--ca-file)"
+_TLS_REMEDY: Final = "Does the node speak HTTPS at this port?"
+_HTTP_REMEDY: Final = "Is this the node's HTTP port, and not that of the Handle protocol?"
 _PROBLEM_JSON: Final = "application/problem+json"
 _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
 _encoder: Final = msgspec.json.Encoder()
@@ -218,7 +220,7 @@ class Connection:
             else:
                 if 200 <= raw.status < 300:
                     return raw
-                failure, passing = self._failure(raw)
+                failure, passing = self._failure(request, raw)
                 asked_s = retry_after_s(raw.headers)
             repeat += 1
             pause_s = self._retries.pause_before(repeat, asked_s=asked_s, chance=random.random())
@@ -236,8 +238,13 @@ class Connection:
         except aiohttp.ClientConnectorCertificateError as error:
             cause = f"its certificate is not trusted: {error.certificate_error}"
             raise _Lost(cause, _CA_REMEDY, sent=False, passing=False) from None
+        except aiohttp.ClientConnectorSSLError as error:
+            cause = f"no TLS: {error.os_error.strerror or error.os_error}"
+            raise _Lost(cause, _TLS_REMEDY, sent=False, passing=False) from None
         except aiohttp.ClientConnectorError as error:
             raise _Lost(f"no connection: {error.os_error.strerror or error.os_error}", sent=False) from None
+        except aiohttp.ClientResponseError:  # its text repeats what came
+            raise _Lost("what answers speaks no HTTP", _HTTP_REMEDY, passing=False) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _Lost(f"the connection was lost ({str(error) or type(error).__name__})") from None
 
@@ -267,12 +274,16 @@ class Connection:
             )
         return self._session
 
-    def _failure(self, raw: _Raw) -> tuple[Refused | UnexpectedAnswer, bool]:
+    def _failure(self, request: _Request, raw: _Raw) -> tuple[Refused | UnexpectedAnswer, bool]:
         """What an answer that is no success means, and whether it may pass."""
         problem = self._problem(raw)
         if problem is not None:
             secret = None if self._credential is None else self._credential.secret
-            refused = Refused(blotted(problem, secret), retry_after_s=retry_after_s(raw.headers))
+            refused = Refused(
+                blotted(problem, secret),
+                retry_after_s=retry_after_s(raw.headers),
+                idempotency_key=request.idempotency_key,
+            )
             return refused, is_passing(raw.status, problem)
         cause = f"HTTP {raw.status} without a problem of the API; is this the address of a registry node?"
         return UnexpectedAnswer(self.url, cause), is_passing(raw.status, None)

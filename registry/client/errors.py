@@ -26,12 +26,16 @@ class ClientError(HandleError):
 class Refused(ClientError):
     """The API refused the request (RFC 9457)."""
 
-    def __init__(self, problem: ProblemBody, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, problem: ProblemBody, *, retry_after_s: float | None = None, idempotency_key: str | None = None
+    ) -> None:
         """Take over what the answer says.
 
-        retry_after_s: how long the answer asks to wait before the request is repeated.
+        retry_after_s: how long the answer asks to wait before the request is repeated. idempotency_key: that of the
+        write, with which it is safe to repeat.
         """
         super().__init__(problem.detail)
+        self.idempotency_key = idempotency_key
         self.problem = problem
         self.retry_after_s = retry_after_s
 
@@ -75,13 +79,20 @@ class Refused(ClientError):
         return self.problem.type == kind.uri
 
     def explain(self) -> str:
-        """All of it for a person: a line for the case, one for each field, the remedy, the request id."""
+        """All of it for a person: a line for the case, one for each further field, the remedy, the request id."""
         lines = [f"{self.problem.title}: {self.detail}"]
-        lines += [f"  {error.pointer or 'the body'}: {error.detail}" for error in self.errors]
+        if not self._is_told_by_detail():
+            lines += [f"  {error.pointer or 'the body'}: {error.detail}" for error in self.errors]
         if self.remedy:
             lines.append(f"What to do: {self.remedy}")
+        if self.retry and self.idempotency_key is not None:
+            lines.append(f"The Idempotency-Key of this write: {self.idempotency_key}")
         lines.append(f"(HTTP {self.status}, {self.slug}, request {self.request_id})")
         return "\n".join(lines)
+
+    def _is_told_by_detail(self) -> bool:
+        """Whether the text of the case repeats that of the only field that is wrong."""
+        return len(self.errors) == 1 and self.errors[0].detail in self.detail
 
 
 class NoAnswer(ClientError):

@@ -3,6 +3,7 @@
 Writes carry an Idempotency-Key, so that repeating one whose answer was lost does it once.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ class Retries:
     pause_s: float = 0.2
     """Before the first repetition; twice as long before each further one."""
     pause_max_s: float = 10.0
+    asked_max_s: float = math.inf
+    """Of Retry-After: what asks for a longer wait is not repeated."""
 
     def pause_before(self, repeat: int, *, asked_s: float | None, chance: float) -> float | None:
         """Seconds to wait before a repetition; None when there is to be none.
@@ -29,7 +32,7 @@ class Retries:
         repeat: 1 for the first one. asked_s: what Retry-After asks for, which is never cut short. chance: 0 to 1, so
         that clients that were refused together do not come back together.
         """
-        if repeat > self.repeats_max:
+        if repeat > self.repeats_max or (asked_s is not None and asked_s > self.asked_max_s):
             return None
         pause_s = min(self.pause_s * 2.0 ** (repeat - 1), self.pause_max_s) * (0.5 + chance / 2)
         return pause_s if asked_s is None else asked_s + pause_s

@@ -140,6 +140,44 @@ async def test_a_write_that_stays_lost_tells_the_key_under_which_it_may_be_repea
     assert len(server.asked) == 1 + QUICK.repeats_max
 
 
+async def test_a_refused_write_that_may_be_repeated_tells_its_key(
+    server: ScriptedServer, connection: Connection
+) -> None:
+    server.script(problem(503, "store-unavailable", retry=True))
+    with pytest.raises(Refused) as caught:
+        await make(connection, Write(idempotency_key="mine-0001"))
+    assert "mine-0001" in caught.value.explain()
+
+    server.script(problem(409, "conflict"))
+    with pytest.raises(Refused) as caught:
+        await make(connection, Write(idempotency_key="mine-0001"))
+    assert "mine-0001" not in caught.value.explain()
+
+
+async def test_the_port_of_another_protocol_is_told_at_once_and_without_what_it_said() -> None:
+    asked = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1))
+        writer.write(b"\x02\x0b no HTTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        async with Connection(f"http://127.0.0.1:{port}", retries=QUICK) as connection:
+            with pytest.raises(NoAnswer, match=r"speaks no HTTP\. Is this") as caught:
+                await connection.get("/things/a", Thing)
+    assert "x02" not in str(caught.value)
+    assert len(asked) == 1
+
+
+async def test_https_at_a_port_without_it_is_told_at_once(server: ScriptedServer) -> None:
+    async with Connection(server.url.replace("http:", "https:"), retries=QUICK) as connection:
+        with pytest.raises(NoAnswer, match=r"no TLS: .* Does the node speak HTTPS"):
+            await connection.get("/things/a", Thing)
+
+
 async def test_a_node_that_is_not_there_was_never_told(server: ScriptedServer) -> None:
     async with Connection(f"http://127.0.0.1:{free_port('127.0.0.1')}", retries=QUICK) as nowhere:
         with pytest.raises(NoAnswer, match="no connection") as caught:
@@ -229,6 +267,15 @@ async def test_a_problem_carries_detail_remedy_fields_and_request(
         "What to do: Use PUT.",
         "(HTTP 409, conflict, request 0123456789abcdef)",
     ]
+
+
+async def test_the_only_field_that_is_wrong_is_told_once(
+    server: ScriptedServer, connection: Connection
+) -> None:
+    server.script(problem(400, "invalid-request", detail="/a: is empty", errors=[("/a", "is empty")]))
+    with pytest.raises(Refused) as caught:
+        await make(connection)
+    assert caught.value.explain().count("is empty") == 1
 
 
 async def test_an_answer_that_repeats_the_credential_does_not_spread_it(

@@ -23,6 +23,12 @@ def test_what_the_answer_asks_for_is_never_cut_short() -> None:
     assert retries.pause_before(1, asked_s=30.0, chance=0.0) == 30.5
 
 
+def test_a_wait_that_is_too_long_for_who_asks_is_not_begun() -> None:
+    retries = Retries(pause_s=1.0, asked_max_s=2.0)
+    assert retries.pause_before(1, asked_s=2.0, chance=0.0) == 2.5
+    assert retries.pause_before(1, asked_s=5.0, chance=0.0) is None
+
+
 def test_none_are_none() -> None:
     assert NO_RETRIES.pause_before(1, asked_s=None, chance=0.0) is None
 
