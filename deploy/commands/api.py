@@ -24,8 +24,8 @@ SHOWN_ITEMS: Final = 50
 """Of a list, unless --limit says otherwise: a screen of them."""
 KEY_OF_HOLDER: Final = (ENTERPRISE_KEY, OPERATOR_KEY)
 """With --node: who holds the node's prefix registers below it; where nobody does, the operator may look."""
-SOMEBODY_WAITS: Final = Retries(repeats_max=4)
-"""Of a command that a person has typed: three seconds, then he is told."""
+SOMEBODY_WAITS: Final = Retries(repeats_max=4, asked_max_s=2.0)
+"""Of a command that a person has typed: three seconds, then he is told; at once by a node that asks for more."""
 INPUT_OCTETS_MAX: Final = 1_048_576
 """Of a JSON file: as much as the API takes in one request."""
 

@@ -15,6 +15,7 @@ from deploy.commands.options import (
     node_option,
     settings_of,
 )
+from deploy.commands.saving import SAVE_FILE, check_save, save_option
 from registry.accounts.key import OVERLAP, OVERLAP_MAX, VALIDITY, VALIDITY_MAX
 from registry.accounts.keys import ShownKey
 from registry.accounts.roles import Right
@@ -27,10 +28,10 @@ from registry.settings import RegistrySettings, load_registry_settings
 
 RIGHTS: Final = [str(right) for right in Right]
 
-save_option: Final = click.option(
+replacing_save_option: Final = click.option(
     "--save",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the token, yours alone.  [default: it is printed, once]",
+    type=SAVE_FILE,
+    help="File for the token, yours alone; what it holds is replaced.  [default: it is printed, once]",
 )
 days_option: Final = click.option(
     "--days",
@@ -60,8 +61,9 @@ def apikey() -> None:
     "rights",
     multiple=True,
     required=True,
+    metavar="RIGHT",
     type=click.Choice(RIGHTS),
-    help="What it may do; may be repeated.",
+    help="What it may do; may be repeated: " + ", ".join(RIGHTS) + ".",
 )
 @click.option("--prefix", "prefixes", multiple=True, help="Limit it to this prefix; may be repeated.")
 @click.option("--organisation", help="Id of the organisation.  [default: yours, or the node itself]")
@@ -81,6 +83,7 @@ def create(
     save: Path | None,
 ) -> None:
     """Make a key that is called NAME in lists. It has no right that you lack."""
+    check_save(save)
     new = NewApiKey(
         organisation=organisation,
         name=name,
@@ -127,10 +130,11 @@ def show(*, api: Api, key: str) -> None:
     help="How long the present token stays valid beside it.",
 )
 @days_option
-@save_option
+@replacing_save_option
 @api_command(writes=True)
 def rotate(*, api: Api, key: str, overlap_days: int, days: int, save: Path | None) -> None:
     """Give KEY another token; the present one stays valid for a while, so that programs can change over."""
+    check_save(save, replaces=True)
     rotation = KeyRotation(overlap_days=overlap_days, valid_days=days)
     made = api.run(lambda client: client.api_keys.rotate(key, rotation, how=api.how))
     _show_token(api, made, save)
@@ -181,6 +185,7 @@ def operator(
 
     It works in the node's database, so that it takes no key; the daemon may run.
     """
+    check_save(save)
     settings = load_registry_settings(settings_of(config, node, home))
     made = asyncio.run(_make_operator_key(settings, unsafe=unsafe))
     if save:
@@ -202,14 +207,20 @@ async def _make_operator_key(settings: RegistrySettings, *, unsafe: bool) -> Sho
 
 
 def _show_token(api: Api, made: ApiKeyShown, save: Path | None) -> None:
-    """Tell a new token, once: in a file when there is one, else on standard output."""
-    if save and not api.how.dry_run:
+    """Tell a new token, once: in a file when there is one, else on standard output; that of a dry run is none."""
+    is_real = not api.how.dry_run
+    if save and is_real:
         write_secret_file(save, made.token.encode() + b"\n")
     if api.as_json:
-        key = made.key
-        echo_json({"key": key.id, "expires": key.expires.isoformat(), **_told(made.token, save)})
+        told = _told(made.token, save) if is_real else {}
+        echo_json({"key": made.key.id, "expires": made.key.expires.isoformat(), **told})
         return
     api.say(f"{made.key.id} {made.key.name}, until {made.key.expires.date()}")
+    if is_real:
+        _say_token(api, made, save)
+
+
+def _say_token(api: Api, made: ApiKeyShown, save: Path | None) -> None:
     api.say(
         f"its token is in {save}"
         if save

@@ -6,10 +6,10 @@ from typing import Final
 
 import click
 
-from deploy.commands.api import Api, api_command, limit_option, reason_option, take
+from deploy.commands.api import SOMEBODY_WAITS, Api, api_command, limit_option, reason_option, take
 from deploy.commands.failure import ExitCode
 from registry.api.schemas.nodes import MoveView, NewMove
-from registry.client import RegistryClient
+from registry.client import RegistryClient, Retries
 from registry.peers.messages import Direction
 from registry.peers.moves import Phase
 
@@ -26,7 +26,10 @@ WATCH_S: Final = 1.0
     type=click.Choice([str(direction) for direction in Direction]),
     help="delegated: the holder's own node serves it; hosted: this node does.",
 )
-@click.option("--peer", help="Key id of the holder's node; needed towards delegated.")
+@click.option(
+    "--peer",
+    help="Key id of the holder's node, as `handlegrid neighbour below` lists it; needed towards delegated.",
+)
 @reason_option
 @click.option("--wait", is_flag=True, help="Stay until it has ended.")
 @api_command(writes=True)
@@ -43,7 +46,7 @@ def move(*, api: Api, name: str, direction: str, peer: str | None, reason: str, 
         begun = await client.prefixes.move(name, wanted, how=api.how)
         return await _watch(client, begun) if wait and not api.how.dry_run else begun
 
-    done = api.run(work)
+    done = api.run(work, retries=Retries() if wait else SOMEBODY_WAITS)
     api.show(done, _move_text(done))
     return ExitCode.DENIED if done.phase is Phase.ABORTED else ExitCode.DONE
 

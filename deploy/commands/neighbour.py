@@ -1,7 +1,5 @@
 """`handlegrid neighbour`: the nodes below and above, and what passes between them."""
 
-from typing import Final
-
 import click
 
 from deploy.commands.api import Api, api_command, limit_option, reason_option, take
@@ -17,9 +15,6 @@ from registry.api.schemas.nodes import (
     UpstreamView,
 )
 from registry.peers.messages import FilingState
-
-SHORT_KEY: Final = 12
-"""Characters of a key id in a table; commands take all 64, which `--json` and `show` print."""
 
 
 @click.group(short_help="Nodes below and above.")
@@ -62,7 +57,7 @@ def enrol(
         url=above, node=key_id, organisation=organisation, claim=claim, label=label, joins=joins, held=held
     )
     made = api.run(lambda client: client.upstream.enrol(new, how=api.how))
-    api.show(made, f"{made.id}: {made.state}")
+    api.show(made, f"{made.id}: {made.state}; `handlegrid neighbour enrolments` shows how far it is")
 
 
 @neighbour.command(short_help="What was asked of nodes above.")
@@ -72,10 +67,10 @@ def enrolments(*, api: Api, limit: int) -> None:
     """List what was asked of nodes above, and how far it is."""
 
     def row(found: EnrolmentView) -> tuple[object, ...]:
-        return found.id, found.state, found.prefix or found.label, found.node[:SHORT_KEY], found.reason
+        return found.id, found.state, found.prefix or found.label, found.reason, found.node
 
     shown = api.run(lambda client: take(client.upstream.enrolments(), limit))
-    api.show_list(shown, ("ID", "STATE", "PREFIX", "NODE ABOVE", "REASON"), row)
+    api.show_list(shown, ("ID", "STATE", "PREFIX", "REASON", "KEY ID OF THE NODE ABOVE"), row)
 
 
 @neighbour.command(short_help="Nodes above.")
@@ -86,10 +81,10 @@ def above(*, api: Api, limit: int) -> None:
 
     def row(found: UpstreamView) -> tuple[object, ...]:
         seen = found.last_contact and found.last_contact.isoformat(timespec="seconds")
-        return found.node[:SHORT_KEY], found.url, seen, found.fault, found.route_fault
+        return found.url, seen, found.fault, found.route_fault, found.node
 
     shown = api.run(lambda client: take(client.upstream.every(), limit))
-    api.show_list(shown, ("NODE", "URL", "LAST CONTACT", "FAULT", "ROUTE FAULT"), row)
+    api.show_list(shown, ("URL", "LAST CONTACT", "FAULT", "ROUTE FAULT", "KEY ID"), row)
 
 
 @neighbour.command(short_help="Forget a node above.")
@@ -109,10 +104,10 @@ def outbox(*, api: Api, limit: int) -> None:
 
     def row(found: LetterView) -> tuple[object, ...]:
         due = found.next_at.isoformat(timespec="seconds")
-        return found.kind, found.subject, found.node[:SHORT_KEY], found.attempts, due, found.fault
+        return found.kind, found.subject, found.attempts, due, found.fault, found.node
 
     shown = api.run(lambda client: take(client.upstream.outbox(), limit))
-    api.show_list(shown, ("KIND", "ABOUT", "NODE ABOVE", "TRIED", "NEXT", "FAULT"), row)
+    api.show_list(shown, ("KIND", "ABOUT", "TRIED", "NEXT", "FAULT", "KEY ID OF THE NODE ABOVE"), row)
 
 
 @neighbour.command(short_help="Nodes below.")
@@ -124,10 +119,10 @@ def below(*, api: Api, limit: int) -> None:
     def row(found: NodeView) -> tuple[object, ...]:
         fault = found.probe and found.probe.fault
         seen = found.last_seen.isoformat(timespec="seconds")
-        return found.node[:SHORT_KEY], found.state, found.organisation or found.claim, seen, fault
+        return found.state, _holder(found), seen, fault, found.node
 
     shown = api.run(lambda client: take(client.nodes.every(), limit))
-    api.show_list(shown, ("NODE", "STATE", "ORGANISATION", "LAST SEEN", "PROBE"), row)
+    api.show_list(shown, ("STATE", "ORGANISATION", "LAST SEEN", "PROBE", "KEY ID"), row)
 
 
 @neighbour.command(short_help="Show a node below.")
@@ -186,11 +181,11 @@ def filings(*, api: Api, key_id: str | None, limit: int) -> None:
     """List the organisations that nodes below have filed (备案), the latest first."""
 
     def row(found: FilingView) -> tuple[object, ...]:
-        return found.organisation, found.state, found.profile.name, found.node[:SHORT_KEY], found.reason
+        return found.organisation, found.state, found.profile.name, found.reason, found.node
 
     which = FilingFilter(node=key_id)
     shown = api.run(lambda client: take(client.nodes.filings(which), limit))
-    api.show_list(shown, ("ORGANISATION", "STATE", "NAME", "NODE", "REASON"), row)
+    api.show_list(shown, ("ORGANISATION", "STATE", "NAME", "REASON", "KEY ID OF THE NODE"), row)
 
 
 @neighbour.command(name="decide-filing", short_help="Accept or refuse a filing.")
@@ -208,5 +203,13 @@ def decide_filing(*, api: Api, key_id: str, organisation: str, state: str, reaso
     api.show(done, f"{done.organisation} {done.profile.name}: {done.state}")
 
 
+def _holder(node: NodeView) -> str:
+    """Whose node it is; what it says of itself counts once the organisation has confirmed it."""
+    if node.organisation:
+        return node.organisation
+    return f"{node.claim}, not confirmed" if node.claim else ""
+
+
 def _tell(api: Api, done: NodeView) -> None:
-    api.show(done, f"{done.node}: {done.state}")
+    holder = _holder(done)
+    api.show(done, f"{done.node}: {done.state}" + (f", of {holder}" if holder else ""))

@@ -1,5 +1,6 @@
 """`handlegrid prefix`, the part about allocated prefixes: show, suspend, transfer, revoke, change the route."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,10 +10,12 @@ from deploy.commands.api import Api, api_command, limit_option, reason_option, t
 from deploy.commands.failure import ExitCode
 from deploy.commands.options import echo_json
 from deploy.commands.organisation import version_option
+from deploy.commands.saving import check_save, save_option
 from deploy.commands.sites import address_option, site_given, site_option
 from registry.allocation.lifecycle import PrefixState
 from registry.api.schemas.prefixes import HistoryView, NewRoute, PrefixFilter, PrefixItem
 from registry.client import RegistryClient
+from registry.seal import write_secret_file
 
 STATES: Final = [str(state) for state in PrefixState]
 
@@ -145,17 +148,23 @@ def probe(*, api: Api, name: str) -> ExitCode:
 
 @click.command(short_help="Make its administrator's key.")
 @click.argument("name", metavar="PREFIX")
+@save_option
 @api_command(writes=True)
-def key(*, api: Api, name: str) -> None:
+def key(*, api: Api, name: str, save: Path | None) -> None:
     """Make a key for the administrator of PREFIX, which this node hosts, for clients of the Handle protocol's kind.
 
     It is told this once.
     """
+    check_save(save)
     made = api.run(lambda client: client.prefixes.make_key(name, how=api.how))
-    if api.as_json:
-        echo_json({"identity": made.identity, "key": made.key})
+    if api.how.dry_run:
+        api.say(f"a key for {made.identity} can be made")
+    elif save:
+        write_secret_file(save, made.key.encode() + b"\n")
+        _show_key(api, made.identity, {"file": str(save)}, f"its key is in {save}")
     else:
-        api.say(f"{made.identity}\n{made.key}\nIt is not shown again; keep it where only you read it.")
+        text = f"{made.key}\nIt is not shown again; keep it where only you read it."
+        _show_key(api, made.identity, {"key": made.key}, text)
 
 
 @click.command(short_help="Let an organisation hold the node's own.")
@@ -166,6 +175,13 @@ def assign(*, api: Api, name: str, organisation: str) -> None:
     """Let ORGANISATION hold PREFIX, which the node serves in its own name, so that its keys may register."""
     done = api.run(lambda client: client.prefixes.assign(name, organisation, how=api.how))
     api.show(done, f"{done.prefix}: held by {done.organisation}")
+
+
+def _show_key(api: Api, identity: str, facts: Mapping[str, str], text: str) -> None:
+    if api.as_json:
+        echo_json({"identity": identity, **facts})
+    else:
+        api.say(f"{identity}\n{text}")
 
 
 def _tell(api: Api, done: PrefixItem) -> None:

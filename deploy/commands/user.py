@@ -1,5 +1,6 @@
 """`handlegrid user`: users, their roles, and sessions. Passwords are asked for, or read from a file."""
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ import click
 
 from deploy.commands.api import Api, api_command, limit_option, reason_option, take
 from deploy.commands.organisation import version_option
+from deploy.commands.saving import check_save
 from protocol.errors import SettingsError
 from registry.accounts.roles import Role
 from registry.accounts.user import SignIn
@@ -20,7 +22,7 @@ PASSWORD_OCTETS_MAX: Final = 4_096
 password_option: Final = click.option(
     "--password-file",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    help="File with the password, - for standard input.  [default: you are asked]",
+    help="File with the password in its first line, - for standard input.  [default: you are asked]",
 )
 
 
@@ -37,7 +39,9 @@ def user() -> None:
 
 
 @user.command(short_help="Make a user.")
-@click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option(
+    "--role", metavar="ROLE", type=click.Choice(ROLES), required=True, help=f"One of {', '.join(ROLES)}."
+)
 @click.option("--login", required=True, help="Unique in the organisation.")
 @click.option("--name", required=True, help="The person's name; kept under seal.")
 @click.option("--email")
@@ -100,11 +104,14 @@ def show(*, api: Api, user_id: str, personal: bool) -> None:
 
 @user.command(short_help="Give another role.")
 @click.argument("user_id", metavar="USER")
-@click.argument("role", type=click.Choice(ROLES))
+@click.argument("role", metavar="ROLE", type=click.Choice(ROLES))
 @version_option
 @api_command(writes=True)
 def role(*, api: Api, user_id: str, role: str, version: int | None) -> None:
-    """Give USER another ROLE; it counts within a second."""
+    """Give USER another ROLE; it counts within a second.
+
+    ROLE is operator, reviewer, enterprise_administrator, enterprise_editor, auditor or reader.
+    """
 
     async def work(client: RegistryClient) -> UserView:
         at = version or (await client.users.get(user_id)).version
@@ -174,6 +181,7 @@ def sign_in(
     *, api: Api, login: str, organisation: str | None, save: Path, password_file: Path | None
 ) -> None:
     """Open a session, for an hour without a request and twelve hours at most."""
+    check_save(save, replaces=True)
     shown = SignIn(organisation=organisation, login=login, password=_password(password_file))
     opened = api.run(lambda client: client.sessions.sign_in(shown))
     write_secret_file(save, opened.token.encode() + b"\n")
@@ -204,8 +212,13 @@ def whoami(*, api: Api) -> None:
 
 
 def _password(file: Path | None, *, confirm: bool = False) -> str:
-    """A password: the first line of a file, or what is typed. Raises SettingsError for an empty file."""
+    """A password: the first line of a file, or what is typed.
+
+    Raises SettingsError for an empty file, UsageError without a terminal to type it on.
+    """
     if file is None:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask for the password on: name --password-file")
         typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
         return typed
     with click.open_file(str(file), encoding="utf-8") as stream:

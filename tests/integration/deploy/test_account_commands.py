@@ -185,11 +185,29 @@ async def test_a_test_key_writes_in_dry_runs_only(desk: Desk, files: Path) -> No
     await desk.run(*register, "--dry-run")
 
 
+async def test_a_key_that_cannot_be_kept_is_not_made(desk: Desk, files: Path) -> None:
+    kept = files / "kept.key"
+    kept.write_text("the only copy")
+    words = ("apikey", "create", "lost", "--right", "audit:read", *desk.as_(desk.operator_key))
+
+    assert "is there" in (await desk.run(*words, "--save", str(kept), code=2)).err
+    assert "cannot be written" in (await desk.run(*words, "--save", str(kept / "below"), code=2)).err
+
+    assert kept.read_text() == "the only copy"
+    assert "lost" not in (await desk.run("apikey", "list", *desk.as_(desk.operator_key))).out
+
+
+async def test_a_password_is_not_asked_for_where_nobody_can_type(desk: Desk, files: Path) -> None:
+    words = ("user", "sign-in", "--login", "auditor", "--save", str(files / "none"), "--url", desk.node.base)
+    assert "--password-file" in (await desk.run(*words, code=2)).err
+
+
 async def test_a_dry_run_makes_no_key_and_no_file(desk: Desk, files: Path) -> None:
     path = files / "none.key"
     words = ("--right", "audit:read", "--save", str(path), "--dry-run")
-    await desk.run("apikey", "create", "none", *words, *desk.as_(desk.operator_key))
+    tried = await desk.run("apikey", "create", "none", *words, *desk.as_(desk.operator_key))
     assert not path.exists()
+    assert str(path) not in tried.out
 
 
 async def test_a_first_operator_key_is_made_on_the_node_itself(desk: Desk, files: Path) -> None:
