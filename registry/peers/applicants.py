@@ -37,8 +37,6 @@ STRANGERS_MAX: Final = 1_000
 STRANGERS_KEPT: Final = timedelta(days=30)
 APPLICATIONS_MAX: Final = 100
 """Of one node, whatever became of them."""
-UNCONFIRMED_MAX: Final = 10_000
-"""Nodes that no organisation has said to be its own: strangers cannot fill the table."""
 ORGANISATIONS_NEW_MAX: Final = 1_000
 """Of nodes whose organisation is not reviewed yet, all together: strangers cannot fill the reviewers' list."""
 AT_ONCE: Final = 20
@@ -60,9 +58,9 @@ _SAVE: Final = """
     UPDATE node_applications SET organisation = $3, application = $4, prefix = $5, state = $6, reason = $7,
         next_at = $8, changed = $9
     WHERE node = $1 AND id = $2"""
-_OPEN_OF_NODE: Final = """
-    SELECT count(*) FROM node_applications
-    WHERE node = $1 AND state IN ('organisation', 'prefix', 'offered', 'ready', 'joined')"""
+_OF_NODE: Final = """
+    SELECT count(*) FILTER (WHERE state IN ('organisation', 'prefix', 'offered', 'ready', 'joined')), count(*)
+    FROM node_applications WHERE node = $1"""
 _STRANGERS: Final = """
     SELECT count(*) FROM (SELECT FROM downstream_nodes WHERE organisation IS NULL LIMIT $1) AS strangers"""
 _FORGET_STRANGERS: Final = """
@@ -228,10 +226,6 @@ class Applicants:
         """Know the node from now on; its signature has proved that it holds the key of its site."""
         below = await neighbours.downstream(tx.connection, node, lock=True)
         self._home.terms.check_route(site, self._parent() or Prefix(ROOT_PREFIX_OCTETS))
-        if below is None and await tx.connection.fetchval(_UNCONFIRMED, UNCONFIRMED_MAX) >= UNCONFIRMED_MAX:
-            raise ApiProblem(
-                NODE_APPLICATION, "Too many nodes that belong to nobody have introduced themselves."
-            )
         await tx.connection.execute(_SEEN, node, key_of_site(site), message.site, message.claim, tx.now)
         if below is None:
             if await tx.connection.fetchval(_STRANGERS, STRANGERS_MAX + 1) > STRANGERS_MAX:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -122,6 +123,8 @@ def places_of_site(
 async def place_of_url(url: str, *, rule: PlainHttpRule) -> Place:
     """Where a node takes requests that our operator named by its URL. Raises RouteRefused."""
     pinned = await pin_url(url, None, schemes=("https", "http"))
+    if urlsplit(url).path not in ("", "/") or urlsplit(url).query:
+        raise RouteRefused("the URL of a node is scheme, host and port alone")
     plain = pinned.scheme == "http"
     if plain and not all(_may_be_plain(address, rule) for address in pinned.addresses):
         raise RouteRefused(

@@ -94,8 +94,10 @@ class Outbox:
                 silent[letter.node] = fault
 
     async def page(self, *, limit: int) -> list[Letter]:
-        """Messages that wait, the longest first."""
-        query = f"SELECT {_COLUMNS} FROM outbox WHERE sent IS NULL ORDER BY next_at, created LIMIT $1"  # noqa: S608
+        """Messages that wait, the longest first; of those that are repeated, the ones that fail."""
+        query = f"""
+            SELECT {_COLUMNS} FROM outbox WHERE sent IS NULL AND (kind <> 'heartbeat' OR attempts > 0)
+            ORDER BY next_at, created LIMIT $1"""  # noqa: S608 - columns of our own
         async with self._home.store.connection() as connection:
             return [Letter(**record) for record in await connection.fetch(query, limit)]
 
