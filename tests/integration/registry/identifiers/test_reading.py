@@ -97,6 +97,27 @@ async def test_every_version_and_every_moment_can_be_read(plant: Plant) -> None:
         assert refused.value.type is NOT_FOUND
 
 
+async def test_a_name_that_is_registered_again_has_its_gap_and_both_its_lives(plant: Plant) -> None:
+    start_s = plant.bench.now_s
+    await plant.create(PUMP)
+    plant.bench.now_s += 60
+    await plant.delete(PUMP)
+    plant.bench.now_s += 60
+    again = await plant.create(PUMP)
+    reader = plant.identifiers.reader
+
+    versions = [
+        (await reader.read_as_of(HANDLE, EDITOR, moment(start_s + after_s))).version
+        for after_s in (0, 59, 120)
+    ]
+    assert versions == [1, 1, again.version] == [1, 1, 3]
+    with pytest.raises(ApiProblem) as refused:
+        await reader.read_as_of(HANDLE, EDITOR, moment(start_s + 90))
+    assert refused.value.type is NOT_FOUND
+    registered_ms = (await reader.read(HANDLE, EDITOR)).registered_ms
+    assert registered_ms == round((start_s + 120) * 1_000)
+
+
 async def test_versions_are_listed_page_by_page_the_latest_first(plant: Plant) -> None:
     await plant.create(PUMP, state="draft")
     plant.bench.now_s += 60
