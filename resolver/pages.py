@@ -15,6 +15,7 @@ from markupsafe import Markup
 from protocol.errors import WireError
 from protocol.handle import Handle
 from protocol.jsonform import value_to_json
+from protocol.statuses import parse_status
 from protocol.value import HandleValue, TtlType, ValueList
 from protocol.valuetypes.url import Url
 
@@ -108,8 +109,13 @@ class Pages:
 
     def denied(self, handle: Handle, *, message: str, exists: bool) -> str:
         """There is no such handle, or it has nothing to show. message: the authority's own words."""
+        told = parse_status(message)
         return self._render(
-            "denied.html", handle=_printable(str(handle)), message=_printable(message), exists=exists
+            "denied.html",
+            handle=_printable(str(handle)),
+            message=_printable(message),
+            exists=exists,
+            status="" if told is None else str(told.status),
         )
 
     def refused(self, name: str, *, cause: str) -> str:

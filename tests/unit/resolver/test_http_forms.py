@@ -154,3 +154,19 @@ def test_whatever_a_record_holds_the_page_is_escaped_and_encodable(data: bytes, 
     page.encode("utf-8")
     assert "<b>" not in page
     assert "<i>" not in page
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("suspended by the operator of node 88.100 since 2026-11-20T23:22:47Z: arrears", "暂停解析"),
+        ("retired since 2026-11-20T23:22:47Z: replaced", "已停用"),
+        ("revoked since 2026-11-20T23:22:47Z", "已被收回"),
+    ],
+)
+def test_a_status_is_told_in_words_and_nobody_looks_for_a_misprint(message: str, said: str) -> None:
+    page = Pages(node="n").denied(Handle.parse("88.100/a"), message=message, exists=True)
+    assert said in page
+    assert message in page
+    assert "逐字核对" not in page
+    assert "未找到" not in page
