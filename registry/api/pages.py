@@ -3,20 +3,22 @@
 No script, no picture, nothing from elsewhere: one style sheet, part of each page, which the policy allows by its hash.
 """
 
+import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from registry.api.catalogue import problem_types, problem_view
 from registry.problem_types import ProblemType
 
 HTML: Final = "text/html;charset=utf-8"
+_CODE: Final = re.compile("`([^`]+)`")
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
@@ -54,6 +56,8 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals["style"] = Markup(style)  # noqa: S704 - our own file
+        self._environment.filters["marked"] = _marked
+        self._environment.filters["linked"] = _linked
         self.headers: Mapping[str, str] = _security_headers(style)
         """What every page is sent with."""
 
@@ -77,8 +81,14 @@ class Pages:
             "api_reference.html",
             description=document["info"]["description"],
             tags=tags,
+            names=frozenset(document["components"]["schemas"]),
             shapes=[
-                {"name": name, "description": schema.get("description", ""), "fields": _fields(schema)}
+                {
+                    "name": name,
+                    "description": schema.get("description", ""),
+                    "type": "" if "properties" in schema else _type(schema),
+                    "fields": _fields(schema),
+                }
                 for name, schema in sorted(document["components"]["schemas"].items())
             ],
         )
@@ -94,6 +104,21 @@ class Pages:
 
     def _render(self, template: str, **names: object) -> bytes:
         return self._environment.get_template(template).render(**names).encode()
+
+
+def _marked(text: str) -> Markup:
+    """A text as HTML; what stands between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
+def _linked(text: str, names: Collection[str]) -> Markup:
+    """A type in a few words as HTML; names of shapes lead to their descriptions."""
+
+    def link(word: re.Match[str]) -> str:
+        name = word[0]
+        return f'<a href="#shape-{name}">{name}</a>' if name in names else name
+
+    return Markup(re.sub(r"\w+", link, str(escape(text))))  # noqa: S704 - escaped
 
 
 def _security_headers(style: str) -> dict[str, str]:

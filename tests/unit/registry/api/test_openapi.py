@@ -74,6 +74,21 @@ def test_the_reference_shows_every_operation_and_runs_nothing() -> None:
     assert "default-src 'none'" in Pages().headers["Content-Security-Policy"]
 
 
+def test_the_reference_explains_every_type_that_it_names() -> None:
+    page = Pages().reference(DOCUMENT).decode()
+
+    assert "<p>one of active, draft, retired, suspended</p>" in page
+    assert '<td>list of <a href="#shape-ValueForm">ValueForm</a></td>' in page
+    targets = set(re.findall('href="#([^"]+)"', page))
+    assert targets <= set(re.findall('id="([^"]+)"', page))
+
+
+def test_backticks_are_code_and_markup_stays_text() -> None:
+    environment = Pages()._environment
+    shown = environment.from_string("{{ text | marked }}").render(text="`<b>` & `c`")
+    assert shown == "<code>&lt;b&gt;</code> &amp; <code>c</code>"
+
+
 def test_slugs_of_problems_are_unique() -> None:
     slugs = [kind.slug for kind in ALL]
     assert sorted(slugs) == sorted(set(slugs))
