@@ -22,7 +22,7 @@ from registry.permission import Need, difference, grants_in, right_over_keys, ri
 from registry.record import Refusal, Values, check_total, keep_timestamps, same_record
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
 from registry.work import Work
-from registry.writing import Action, Row, State
+from registry.writing import Action, LogEntry, Row, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,14 @@ class Changes:
         if not changed:
             return
         await work.writing.update([row for row, _ in changed])
-        work.record([log_entry(row, action) for row, action in changed])
+        by_holder: dict[str | None, list[LogEntry]] = {}
+        for row, action in changed:
+            name = Handle(row.name)
+            held = (await work.table(name)).rows.get(name.prefix.key)
+            holder = None if held is None else held.organisation
+            by_holder.setdefault(holder, []).append(log_entry(row, action))
+        for holder, rows in by_holder.items():
+            work.record(rows, holder=holder)
         await renew_authorisations(work, [row.key for row, _ in changed])
 
     async def _edit(

@@ -89,6 +89,11 @@ class Gate:
     octets: int = 0
     """How long those values are together."""
 
+    @property
+    def holder(self) -> str | None:
+        """The organisation that holds the prefix."""
+        return None if self.held is None else self.held.organisation
+
 
 @dataclass(slots=True)
 class Draft:
@@ -112,8 +117,8 @@ class Batch:
     replace: bool
     state: State
     results: list[Result | None]
-    log: list[tuple[int, LogEntry]]
-    """With the position of the item that it is about."""
+    log: list[tuple[int, str | None, LogEntry]]
+    """With the position of the item that it is about, and who holds its prefix."""
 
     @property
     def now_ms(self) -> int:
@@ -158,7 +163,7 @@ class Creations:
             if drafts:
                 await self._write(drafts, batch)
         _record(batch, origins)
-        await renew_authorisations(work, (row[0] for _, row in batch.log))
+        await renew_authorisations(work, (row[0] for _, _, row in batch.log))
         done = [result for result in results if result is not None]
         assert len(done) == len(items)
         return done
@@ -346,7 +351,7 @@ class Creations:
         values = keep_timestamps(draft.values, old)
         new = changed_row(self._context, row, values, batch.now_ms, state=State(row.state))
         batch.results[draft.position] = Replaced(draft.handle, new.version, overwritten=True)
-        batch.log.append((draft.position, log_entry(new, Action.UPDATE)))
+        batch.log.append((draft.position, draft.gate.holder, log_entry(new, Action.UPDATE)))
         return new
 
 
@@ -434,16 +439,13 @@ def _reject_creation(draft: Draft, batch: Batch) -> None:
 def _note_created(draft: Draft, version: int, batch: Batch, changed_ms: int | None = None) -> None:
     batch.results[draft.position] = Created(draft.handle, version)
     row = (draft.key, draft.name, _CREATE, version, changed_ms or batch.now_ms)
-    batch.log.append((draft.position, row))
+    batch.log.append((draft.position, draft.gate.holder, row))
 
 
 def _record(batch: Batch, origins: Sequence[Origin]) -> None:
-    """Enter what was written into the audit log, for each origin that has written something."""
-    if not origins:
-        batch.work.record([row for _, row in batch.log])
-        return
-    parted: dict[Origin, list[LogEntry]] = {}
-    for position, row in batch.log:
-        parted.setdefault(origins[position], []).append(row)
-    for origin, rows in parted.items():
-        batch.work.record(rows, origin=origin)
+    """Enter what was written into the audit log, for each who asked for something and each holder of a prefix."""
+    parted: dict[tuple[Origin | None, str | None], list[LogEntry]] = {}
+    for position, holder, row in batch.log:
+        parted.setdefault((origins[position] if origins else None, holder), []).append(row)
+    for (origin, holder), rows in parted.items():
+        batch.work.record(rows, origin=origin, holder=holder)

@@ -125,8 +125,13 @@ class Work:
             )
         )
 
-    def record(self, rows: Sequence[LogEntry], *, origin: Origin | None = None) -> None:
-        """Enter changes of handles, one act for each kind of change, and announce them once they are committed."""
+    def record(
+        self, rows: Sequence[LogEntry], *, origin: Origin | None = None, holder: str | None = None
+    ) -> None:
+        """Enter changes of handles, one act for each kind of change, and announce them once they are committed.
+
+        holder: the organisation whose prefix they are below; the act is in its audit, whoever did it.
+        """
         by = origin or self.origin
         for action, group in groupby(sorted(rows, key=_action_of), key=_action_of):
             changed = list(group)
@@ -135,7 +140,7 @@ class Work:
                     origin=by,
                     action=ACTION_NAMES[Action(action)],
                     target=target_text(changed[0][1]),
-                    organisation=by.organisation,
+                    organisation=by.organisation or holder,
                     detail="{}",
                     rows=changed,
                 )

@@ -52,6 +52,11 @@ class HandleRequest:
     handle: Handle
     request_id: str
 
+    def origin(self, by: Identity) -> Origin:
+        """Who does it, for the audit log."""
+        actor = f"{by.index}:{target_text(by.handle.octets)}"
+        return Origin(actor=actor, via="rest", request_id=self.request_id)
+
     @property
     def pretty(self) -> bool:
         """Whether the answer shall be indented."""
@@ -102,7 +107,7 @@ class HandlesApi:
         overwrite = target.flag("overwrite", default=True)
         if is_about_single_values(target, values):
             result = await self.operations.put_values(
-                handle, encoded, by=by, overwrite=overwrite, origin=await self._origin(request, by)
+                handle, encoded, by=by, overwrite=overwrite, origin=request.origin(by)
             )
             return self._written(request, OpCode.ADD_VALUE, result)
         (result,) = await self.operations.create(
@@ -110,7 +115,7 @@ class HandlesApi:
             by=by,
             replace=overwrite,
             inherit_admin=True,
-            origin=await self._origin(request, by),
+            origin=request.origin(by),
         )
         if isinstance(result, Unchanged) and not overwrite:  # that it exists is what was excluded
             result = Rejected(handle, ResponseCode.HANDLE_ALREADY_EXISTS, "")
@@ -122,12 +127,10 @@ class HandlesApi:
         indexes = request.target.indexes()
         if indexes:
             result = await self.operations.remove_values(
-                request.handle, indexes, by=by, origin=await self._origin(request, by)
+                request.handle, indexes, by=by, origin=request.origin(by)
             )
             return self._written(request, OpCode.REMOVE_VALUE, result)
-        (result,) = await self.operations.delete(
-            [request.handle], by=by, origin=await self._origin(request, by)
-        )
+        (result,) = await self.operations.delete([request.handle], by=by, origin=request.origin(by))
         return self._written(request, OpCode.DELETE_HANDLE, result)
 
     def _written(self, request: HandleRequest, operation: OpCode, result: Result) -> web.Response:
@@ -141,19 +144,10 @@ class HandlesApi:
     async def _note_reading(self, request: HandleRequest, by: Identity, values: ValueList) -> None:
         """Enter into the audit log, before they are told, that values are read which are not public."""
         if any(not value.permissions & Permission.PUBLIC_READ for value in values):
-            async with self.operations.transaction(await self._origin(request, by)) as transaction:
-                transaction.audit(READING, target_text(request.handle.octets))
-
-    async def _origin(self, request: HandleRequest, by: Identity) -> Origin:
-        """Who writes, for the audit log of the organisation that holds the prefix, where one does."""
-        table = await self.operations.context.prefixes.around(request.handle)
-        held = table.rows.get(request.handle.prefix.key)
-        return Origin(
-            actor=f"{by.index}:{target_text(by.handle.octets)}",
-            organisation=None if held is None else held.organisation,
-            via="rest",
-            request_id=request.request_id,
-        )
+            async with self.operations.transaction(request.origin(by)) as transaction:
+                held = (await transaction.table(request.handle)).rows.get(request.handle.prefix.key)
+                holder = None if held is None else held.organisation
+                transaction.audit(READING, target_text(request.handle.octets), organisation=holder)
 
     async def _administrator(self, request: HandleRequest) -> Identity:
         """Return who writes; raises Problem 401 when nobody says so, 403 when a password could not travel here."""
