@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from protocol.codes import ResponseCode
 from protocol.generations import Generations
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle
-from protocol.site import Site
+from protocol.site import InterfaceProtocol, Server, Site
 from protocol.value import ValueList
 from protocol.valuetypes import AdminPermission
 from protocol.valuetypes.hs_site import BELOW_TYPES
@@ -231,7 +231,14 @@ def _check_record_writable(handle: Handle, table: PrefixTable, by: Actor) -> Non
 def _addresses(sites: ValueList) -> str:
     """Where sites are, for a person."""
     servers = [server for value in sites for server in Site.decode(value.data).servers]
-    return ", ".join(sorted({str(server.ip) for server in servers}))
+    return ", ".join(sorted({_address(server) for server in servers}))
+
+
+def _address(server: Server) -> str:
+    """Where a server is, and the port of its API."""
+    web = (InterfaceProtocol.HTTP, InterfaceProtocol.HTTPS)
+    port = next((interface.port for interface in server.interfaces if interface.protocol in web), None)
+    return str(server.ip) if port is None else f"{server.ip} (HTTP port {port})"
 
 
 def delegating(rows: dict[bytes, Row], records: Iterable[Handle]) -> ValueList | None:

@@ -87,6 +87,12 @@ ROLE_RIGHTS: Final[Mapping[Role, frozenset[Right]]] = {
     ),
 }
 
+
+def roles_with(right: Right) -> list[Role]:
+    """Roles that have a right."""
+    return [role for role, rights in ROLE_RIGHTS.items() if right in rights]
+
+
 NODE_ROLES: Final = frozenset({Role.OPERATOR, Role.REVIEWER, Role.AUDITOR})
 """Roles of people who belong to no organisation and see them all."""
 ORGANISATION_ROLES: Final = frozenset(

@@ -19,7 +19,7 @@ from protocol.errors import InvalidHandle, InvalidValue, StoreUnavailable
 from protocol.runtime.logs import REQUEST_ID_HEADER, choose_request_id, request_scope
 from protocol.transport.http import is_tls, peer_host
 from registry.accounts.roles import Caller
-from registry.api.call import Call, Keep, Reply, Start
+from registry.api.call import Call, Keep, Reply, Start, lack_of
 from registry.api.credentials import Credentials
 from registry.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from registry.api.idempotency import Claim, Idempotency, KeyTaken, Replayed, claim_of
@@ -41,7 +41,6 @@ from registry.gathering import TooManyWaiting
 from registry.metrics import RegistryMetrics
 from registry.outcomes import Origin
 from registry.problem_types import (
-    FORBIDDEN,
     INTERNAL,
     OVERLOADED,
     STORE_UNAVAILABLE,
@@ -177,7 +176,7 @@ class ApiApp:
                 caller = request.caller = await self._credentials.caller(request.http)
         await self._limit(request, caller)
         if route.right is not None and not caller.may(route.right):
-            raise ApiProblem(FORBIDDEN, f"The operation takes the right {route.right.value}.")
+            raise lack_of(route.right)
 
     async def _admit_node(self, request: _Request, route: Route) -> None:
         if SIGNATURE not in request.http.headers:  # then its body is not worth reading

@@ -9,10 +9,11 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from registry.accounts.roles import Caller
+from registry.accounts.roles import Caller, Right, roles_with
 from registry.api.services import Services
 from registry.outcomes import Origin
 from registry.problem_types import (
+    FORBIDDEN,
     INVALID_REQUEST,
     PRECONDITION_FAILED,
     PRECONDITION_REQUIRED,
@@ -136,8 +137,9 @@ class Call:
     def check_match(self, etag: str) -> None:
         """Go on unless there is an If-Match and it names another version than this. Raises ApiProblem 412."""
         if self.if_match is not None and not matches(self.if_match, etag):
+            hint = "" if '"' in self.if_match else " The quotes are part of it."
             raise ApiProblem(
-                PRECONDITION_FAILED, f'The present version is "{etag}", not the one in If-Match.'
+                PRECONDITION_FAILED, f'The present version is "{etag}", not the one in If-Match.{hint}'
             )
 
     def count_identifiers(self, count: int) -> None:
@@ -149,6 +151,15 @@ class Call:
             pending = self.identifiers_created + count
             self.services.usage.check_identifiers(self.caller.organisation, pending, self.now)
             self.identifiers_created = pending
+
+
+def lack_of(right: Right) -> ApiProblem:
+    """That the caller lacks a right, and who has it."""
+    return ApiProblem(
+        FORBIDDEN,
+        f"The operation takes the right {right}.",
+        remedy=f"Use a user or an API key with this right; roles that have it: {', '.join(roles_with(right))}.",
+    )
 
 
 def matches(header: str, etag: str) -> bool:

@@ -1,7 +1,6 @@
 """Reads requests: parameters, bodies and their JSON; bounded before they are believed."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from protocol.transport.http_target import BadTarget, parse_target
+from registry.api.faults import field_fault
 from registry.problem_types import (
     INVALID_REQUEST,
     REQUEST_TIMEOUT,
@@ -23,15 +23,11 @@ JSON_DEPTH_MAX: Final = 64
 BODY_WAIT_S: Final = 45.0
 """For a whole body; less than the front end's limit for the request, whose refusal is not in our form."""
 PARAMETER_CHARACTERS_MAX: Final = 4_096
-FAULT_CHARACTERS_MAX: Final = 300
 
 _BRACKETS_AND_QUOTES: Final = b'"[]{}'
 _OTHERS: Final = bytes(octet for octet in range(256) if octet not in _BRACKETS_AND_QUOTES)
 _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _NUL: Final = b"\\u0000"
-_PLACE: Final = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
-_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _TRUE_OR_FALSE: Final = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
@@ -64,7 +60,7 @@ def decode_body(decoder: "msgspec.json.Decoder[msgspec.Struct]", octets: bytes) 
     try:
         return decoder.decode(octets)
     except msgspec.ValidationError as error:
-        fault = _fault(str(error))
+        fault = field_fault(str(error))
         raise ApiProblem(INVALID_REQUEST, f"{fault.pointer or '/'}: {fault.detail}", errors=[fault]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ApiProblem(INVALID_REQUEST, "The body is not valid JSON.") from None
@@ -102,7 +98,7 @@ def decode_query(
     try:
         return msgspec.convert({name: values[0] for name, values in parameters.items()}, shape, strict=False)
     except msgspec.ValidationError as error:
-        fault = _fault(str(error))
+        fault = field_fault(str(error))
         raise _wrong_parameter(fault.pointer.removeprefix("/"), fault.detail) from None
 
 
@@ -164,26 +160,6 @@ def _is_deep(plain: bytes) -> bool:
         if not outside:
             return False
     return True
-
-
-def _fault(message: str) -> FieldFault:
-    """From a message of msgspec, such as: Expected `int`, got `str` - at `$.values[0].index`."""
-    place = _PLACE.search(message)
-    pointer = "" if place is None else _pointer(place[1])
-    text = message if place is None else message[: place.start()]
-    if (unknown := _UNKNOWN.match(text)) is not None:
-        return FieldFault(f"{pointer}/{_escape(unknown[1][:100])}", "is not known here")
-    if text.startswith(("Invalid enum value", "Invalid value")):  # msgspec repeats it; we repeat nothing
-        text = "is none of the values that are possible"
-    return FieldFault(pointer, text[:FAULT_CHARACTERS_MAX])
-
-
-def _pointer(path: str) -> str:
-    return "".join("/" + _escape(step[1] or step[2]) for step in _STEP.finditer(path))
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _wrong_parameter(name: str, detail: str) -> ApiProblem:

@@ -107,7 +107,8 @@ class Report:
         )
         lines = [looked]
         if self.waiting:
-            lines.append(f"{self.waiting:,} entries have no number yet; a running node numbers them")
+            have = "entry has" if self.waiting == 1 else "entries have"
+            lines.append(f"{self.waiting:,} {have} no number yet; a running node sees to it")
         if self.intact:
             lines.append(f"intact up to entry {self.number:,}, chain {self.chain.hex()}")
             return "\n".join(lines)

@@ -103,7 +103,7 @@ class RestApi:
             return await self._handle(request, target, path[len(HANDLES_PATH) + 1 :], request_id)
         raise Problem(
             ResponseCode.PROTOCOL_ERROR,
-            "There is nothing at this path; records are at /api/handles/<handle>.",
+            "There is nothing at this path; records are at /api/handles/<handle>, all of the API at /api/v1/docs.",
             status=404,
         )
 

@@ -6,7 +6,7 @@ from registry.accounts.person import Person
 from registry.accounts.roles import Right
 from registry.accounts.user import User
 from registry.accounts.users import check_grant
-from registry.api.call import Call, Reply
+from registry.api.call import Call, Reply, lack_of
 from registry.api.id_pages import id_cursor, id_position
 from registry.api.resources.people import person_view
 from registry.api.route import Access, Route
@@ -132,7 +132,7 @@ async def change_password(call: Call) -> Reply:
     body, caller, users = call.body_as(PasswordChange), call.signed_in, call.services.accounts.users
     own = caller.id == call.path["user"]
     if not own and not caller.may(Right.USER_WRITE):
-        raise ApiProblem(FORBIDDEN, f"The operation takes the right {Right.USER_WRITE.value}.")
+        raise lack_of(Right.USER_WRITE)
     async with call.services.store.connection() as connection:
         user = await users.get(connection, caller, call.path["user"])
         login = await users.login_of(connection, user)

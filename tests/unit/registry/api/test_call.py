@@ -2,7 +2,8 @@
 
 import pytest
 
-from registry.api.call import cursor_of, matches, position_of
+from registry.accounts.roles import Right
+from registry.api.call import cursor_of, lack_of, matches, position_of
 from registry.problem_types import ApiProblem
 
 
@@ -29,3 +30,9 @@ def test_no_cursor_is_the_start() -> None:
 def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(ApiProblem):
         position_of(cursor)
+
+
+def test_who_lacks_a_right_is_told_which_roles_have_it() -> None:
+    problem = lack_of(Right.ORGANISATION_REVIEW)
+    assert problem.detail == "The operation takes the right organisation:review."
+    assert problem.remedy == "Use a user or an API key with this right; roles that have it: reviewer."

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from registry.api.faults import field_fault
 from registry.api.reading import check_json, decode_body, decode_query, read_parameters, take_flag
 from registry.api.schemas.base import Body, Paging
 from registry.problem_types import INVALID_REQUEST, ApiProblem
@@ -48,7 +49,7 @@ def test_a_body_that_is_described_is_read() -> None:
         (b'{"name":"x","parts":[{},{"kind":"abcdef"}]}', "/parts/1/kind"),
         (b'{"name":"x","parts":[{"kin/d~":1}]}', "/parts/0/kin~1d~0"),
         (b'{"name":"x","surprise":1}', "/surprise"),
-        (b"{}", ""),
+        (b"{}", "/name"),
         (b"[]", ""),
     ],
 )
@@ -72,6 +73,24 @@ def test_a_wrong_field_is_pointed_at(octets: bytes, pointer: str) -> None:
 )
 def test_what_is_no_json_or_holds_what_cannot_be_stored_is_refused(octets: bytes) -> None:
     refusal(octets)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Expected `str` of length >= 12 - at `$.password`", "must have at least 12 characters"),
+        ("Expected `array` of length <= 200 - at `$.items`", "must have at most 200 items"),
+        ("Expected `int` <= 200 - at `$.limit`", "must be at most 200"),
+        ("Expected `float` >= -1.5", "must be at least -1.5"),
+        ("Expected `str` matching regex '^[0-9a-f]{64}$' - at `$.node`", "must match ^[0-9a-f]{64}$"),
+        ("Expected `str | null`, got `int` - at `$.a`", "must be a text or null, and is a whole number"),
+        ("Object missing required field `prefix`", "is missing"),
+        ("Invalid enum value 'secret' - at `$.role`", "is none of the values that are possible"),
+        ("Something new", "Something new"),
+    ],
+)
+def test_a_fault_is_told_in_words_for_people(message: str, said: str) -> None:
+    assert field_fault(message).detail == said
 
 
 def nested(levels: int, opening: str, closing: str) -> bytes:

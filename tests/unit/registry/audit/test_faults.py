@@ -29,6 +29,7 @@ def test_an_intact_audit_is_told_with_its_head() -> None:
 
 def test_entries_without_a_number_are_mentioned() -> None:
     assert "3 entries have no number yet" in report(Faults(), waiting=3).to_text()
+    assert "1 entry has no number yet" in report(Faults(), waiting=1).to_text()
 
 
 def test_more_faults_than_are_shown_are_counted() -> None:
