@@ -151,6 +151,10 @@ async def repeat(action: Callable[[], Awaitable[None]], period_s: float, stoppin
         stopped = await _waited(stopping, period_s)
         try:
             await action()
+        except StoreUnavailable as outage:  # who needs the database to answer says it loudly
+            log.warning(
+                "periodic_action_waits", action=getattr(action, "__qualname__", ""), reason=str(outage)
+            )
         except Exception:
             log.exception("periodic_action_failed", action=getattr(action, "__qualname__", ""))
         if stopped:
