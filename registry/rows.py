@@ -1,7 +1,6 @@
 """Rows as writers need them: the next state of a row, its line in the log, and batches without a key twice."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from protocol.handle import Handle
 from registry.context import RECORD_KEY_START, Context
@@ -69,8 +68,7 @@ async def renew_authorisations(work: Work, keys: Iterable[bytes]) -> None:
     prefixes = [key.removeprefix(RECORD_KEY_START) for key in keys if key.startswith(RECORD_KEY_START)]
     if not prefixes:
         return
-    known = await work.writing.lock_prefixes(prefixes)
+    known = await work.writing.prefix_rows(prefixes)
     rows = await work.writing.find([RECORD_KEY_START + prefix for prefix in known]) if known else {}
-    for prefix, copy in known.items():
-        row = rows[RECORD_KEY_START + prefix]
-        await work.save_prefix(replace(copy, authorisation=row.public))
+    for prefix in sorted(known):
+        await work.renew_authorisation(prefix, rows[RECORD_KEY_START + prefix].public)

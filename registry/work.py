@@ -11,6 +11,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from protocol.handle import Handle
+from protocol.value import ValueList
 from registry.audit.entry import Detail, canonical_detail, digest_of
 from registry.context import Context
 from registry.outcomes import Origin
@@ -161,8 +162,12 @@ class Work:
         return await self.context.prefixes.around(handle, self.writing.prefix_rows, uncommitted=changed)
 
     async def prefix_row(self, prefix_key: bytes) -> PrefixRow | None:
-        """What the node knows of a folded prefix, locked: it is asked for in order to be changed."""
-        return (await self.writing.lock_prefixes([prefix_key])).get(prefix_key)
+        """What the node knows of a folded prefix, as this transaction sees it.
+
+        Who changes it holds the lock of its allocation or of its record already; a lock of its own would be one more
+        to wait for in a circle.
+        """
+        return (await self.writing.prefix_rows([prefix_key])).get(prefix_key)
 
     async def save_prefix(self, row: PrefixRow) -> None:
         """Write what the node shall know of a prefix."""
@@ -175,6 +180,11 @@ class Work:
         What it raises undoes the transaction.
         """
         self._collected.setdefault(write, []).append(row)
+
+    async def renew_authorisation(self, prefix_key: bytes, record: ValueList) -> None:
+        """Let the copy of a prefix record be that record; nothing else of what is known of the prefix changes."""
+        self._prefixes.add(prefix_key)
+        await self.writing.put_authorisation(prefix_key, record)
 
     async def write_log(self) -> None:
         """Write the entries, after what was collected; the last thing before the commit."""

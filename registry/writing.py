@@ -62,7 +62,8 @@ _SAVE_PREFIX: Final = f"""
         frozen = excluded.frozen, moved_values = excluded.moved_values, moved_count = excluded.moved_count,
         has_ranges = prefixes.has_ranges OR excluded.has_ranges"""  # noqa: S608 - columns of our own
 FIND_PREFIXES: Final = f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE prefix = ANY ($1::bytea[])"  # noqa: S608
-_LOCK_PREFIXES: Final = f"{FIND_PREFIXES} ORDER BY prefix FOR UPDATE"
+_PUT_AUTHORISATION: Final = """
+    UPDATE prefixes SET authorisation_values = $2, authorisation_count = $3 WHERE prefix = $1"""
 LIST_PREFIX: Final = """
     SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
     FROM handles WHERE prefix = $1 AND key > $2 AND key < $1 || '0'::bytea ORDER BY key LIMIT $3"""
@@ -180,9 +181,9 @@ class Writing:
         """What the node knows of those folded prefixes of which it knows anything."""
         return prefix_rows_by_key(await self.connection.fetch(FIND_PREFIXES, keys))
 
-    async def lock_prefixes(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
-        """The same, locked until the transaction ends, in ascending order."""
-        return prefix_rows_by_key(await self.connection.fetch(_LOCK_PREFIXES, keys))
+    async def put_authorisation(self, key: bytes, record: ValueList) -> None:
+        """Renew the authorisation copy of a prefix that the node knows."""
+        await self.connection.execute(_PUT_AUTHORISATION, key, record.octets, record.count)
 
     async def save_prefix(self, row: PrefixRow) -> None:
         """Write what the node shall know of a prefix."""

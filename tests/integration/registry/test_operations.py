@@ -495,23 +495,3 @@ async def test_a_lost_database_is_an_outage_and_nothing_is_acknowledged(own_post
         assert code(await bench.ask("88.100/lost")) == ResponseCode.HANDLE_NOT_FOUND
     finally:
         await bench.close()
-
-
-async def test_whoever_writes_below_a_prefix_is_in_the_audit_of_its_holder(bench: Bench) -> None:
-    await bench.home("88.100.7", organisation="org_holder")
-    await bench.create("88.100.7/pump", url("x"))
-    await bench.put("88.100.7/pump", url("y"))
-    await bench.operations.create(
-        [creation("88.100.7/a", url("x")), creation("88.100/b", url("x"))], by=OPERATOR
-    )
-
-    async with bench.store.connection() as connection:
-        entries = await connection.fetch(
-            "SELECT target, organisation FROM audit_log WHERE action LIKE 'identifier.%' ORDER BY id"
-        )
-    assert [tuple(entry) for entry in entries] == [
-        ("88.100.7/pump", "org_holder"),
-        ("88.100.7/pump", "org_holder"),
-        ("88.100.7/a", "org_holder"),
-        ("88.100/b", None),
-    ]
