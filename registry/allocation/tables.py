@@ -59,7 +59,8 @@ _BEGIN_NUMBERS: Final = """
 _TAKEN: Final = """
     SELECT asked.prefix FROM unnest($1::bytea[]) AS asked (prefix)
     WHERE EXISTS (SELECT FROM allocations AS a WHERE a.prefix = asked.prefix)
-        OR EXISTS (SELECT FROM handles AS h WHERE h.key = '\\x302e4e412f'::bytea || asked.prefix AND h.state <> 1)"""
+        OR EXISTS (SELECT FROM handles AS h WHERE h.key = '\\x302e4e412f'::bytea || asked.prefix AND h.state <> 1)
+        OR EXISTS (SELECT FROM prefixes AS p WHERE p.prefix = asked.prefix AND p.homed)"""
 _LEFT_BELOW: Final = "SELECT EXISTS (SELECT FROM handles WHERE prefix = $1 AND state <> 1)"
 _CHILD: Final = "SELECT prefix FROM allocations WHERE parent = $1 AND state <> 'revoked' LIMIT 1"
 NUMBER_MAX: Final = 2**63 - 1
@@ -273,7 +274,7 @@ async def end_numbers(connection: Connection, parent: Prefix | None, next_: int)
 
 
 async def taken(connection: Connection, prefix_keys: Sequence[bytes]) -> set[bytes]:
-    """Those of the folded prefixes that were ever allocated, or whose record exists."""
+    """Those of the folded prefixes that were ever allocated, whose record exists, or that this node homes already."""
     return {record[0] for record in await connection.fetch(_TAKEN, prefix_keys)}
 
 

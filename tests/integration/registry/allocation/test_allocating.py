@@ -146,6 +146,15 @@ async def test_a_number_that_somebody_named_is_left_out(office: Office) -> None:
     ]
 
 
+async def test_a_number_that_the_node_homes_itself_is_left_out(office: Office) -> None:
+    await office.execute(
+        """
+        INSERT INTO prefixes (prefix, name, homed, authorisation_values, authorisation_count)
+        VALUES ('88.100.1', '88.100.1', true, '', 0)"""
+    )
+    assert str((await office.allocated(None)).prefix) == "88.100.2"
+
+
 async def test_many_named_numbers_in_a_row_are_left_out(office: Office) -> None:
     await office.execute(
         """
