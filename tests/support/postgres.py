@@ -26,6 +26,30 @@ FORGETFUL: Final[Mapping[str, str]] = {
     "autovacuum": "off",  # would race with the dropping of databases
 }
 TEMPLATE: Final = "handlegrid_template"
+USES_MAX: Final = 40
+"""Tests that a database serves one after the other; rows that were deleted still take their place."""
+_RELATIONS: Final = """
+    SELECT string_agg(format('%s %s', relname, relkind), ',' ORDER BY relname)
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace"""
+_EMPTY: Final = """
+    DO $$
+    DECLARE found text;
+    BEGIN
+        FOR found IN SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+            AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'schema_migrations'
+        LOOP
+            EXECUTE format('DELETE FROM %s', found);
+        END LOOP;
+        FOR found IN SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+            AND relkind = 'S'
+        LOOP
+            EXECUTE format('ALTER SEQUENCE %s RESTART', found);
+        END LOOP;
+    END
+    $$"""
+_END_OTHERS: Final = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 T = TypeVar("T")
 
@@ -59,7 +83,9 @@ class TestPostgres:
         self.directory.chmod(0o755)  # as root the server runs as another user, who must be able to enter
         self.server = EmbeddedPostgres(self.directory / "data", settings=settings)
         self._numbers = count(1)
-        self._has_template = False
+        self._relations: str | None = None
+        self._uses: dict[str, int] = {}
+        self._empty: list[str] = []
 
     def start(self) -> None:
         """Start the server, again after `stop` or `crash` too; from the main thread."""
@@ -83,21 +109,43 @@ class TestPostgres:
         return self._create("")
 
     def database(self) -> str:
-        """Return the DSN of a new database with the schema of this version."""
-        if not self._has_template:
-            run_elsewhere(self._make_template)
-            self._has_template = True
-        return self._create(f'TEMPLATE "{TEMPLATE}"')
+        """Return the DSN of an empty database with the schema of this version: a new one, or one that was emptied."""
+        if self._empty:
+            return self.server.dsn(self._empty.pop())
+        if self._relations is None:
+            self._relations = run_elsewhere(self._make_template)
+        dsn = self._create(f'TEMPLATE "{TEMPLATE}"')
+        self._uses[_name_of(dsn)] = 0
+        return dsn
 
     def drop(self, dsn: str) -> None:
-        """Drop a database and end its connections; nothing happens when the server is gone."""
-        name = dsn.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
+        """Empty a database for another test, or drop it; nothing happens when the server is gone."""
+        name = _name_of(dsn)
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            if self._is_reusable(name) and run_elsewhere(lambda: self._make_empty(dsn)):
+                self._empty.append(name)
+                return
+        self._uses.pop(name, None)
+        with suppress(OSError, asyncpg.PostgresError):
+            run_elsewhere(lambda: self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
 
-        async def drop() -> None:
-            with suppress(OSError, asyncpg.PostgresError):
-                await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    def _is_reusable(self, name: str) -> bool:
+        if name not in self._uses:
+            return False
+        self._uses[name] += 1
+        return self._uses[name] < USES_MAX
 
-        run_elsewhere(drop)
+    async def _make_empty(self, dsn: str) -> bool:
+        """Delete everything; False when a test has changed the schema."""
+        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
+        try:
+            await connection.execute(_END_OTHERS)
+            if await connection.fetchval(_RELATIONS) != self._relations:
+                return False
+            await connection.execute(_EMPTY)
+            return True
+        finally:
+            await connection.close()
 
     def _create(self, options: str) -> str:
         name = f"test_{next(self._numbers)}"
@@ -111,12 +159,19 @@ class TestPostgres:
         finally:
             await connection.close()
 
-    async def _make_template(self) -> None:
+    async def _make_template(self) -> str:
+        """Make the database that all others are copied from, and give what relations it has."""
         from registry.migrate import migrate
 
         await self._execute(f'CREATE DATABASE "{TEMPLATE}"')
         connection = await asyncpg.connect(self.server.dsn(TEMPLATE))
         try:
             await migrate(connection)
+            relations: str = await connection.fetchval(_RELATIONS)
         finally:
             await connection.close()
+        return relations
+
+
+def _name_of(dsn: str) -> str:
+    return dsn.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
