@@ -135,6 +135,7 @@ class RegistryNode:
 
     async def _open_listeners(self, node: Node, api: Api, observer: RegistryObserver) -> Listeners:
         wire = WireServer(node.operations, node.site)
+        self._resources.push_async_callback(wire.close)
         handles = HandlesApi(
             operations=node.operations,
             metrics=self.metrics,

@@ -209,6 +209,7 @@ class RecursiveNode:
     ) -> Listeners:
         settings = self.settings
         wire = WireServer(recursor, self.site)
+        self._closers.push_async_callback(wire.close)
         app = web.Application()
         pages = Pages(node=settings.name)
         api = HttpApi(

@@ -3,6 +3,7 @@
 Answers resolution (1), as the node at hand does, and get-site-info (2); every other operation gets RC 5.
 """
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from protocol.generations import Stamp
 from protocol.message import Message, decode_message, undecodable
 from protocol.runtime.logs import request_scope
 from protocol.site import Site
-from protocol.transport.base import Answer, Peer
+from protocol.transport.base import Answer, Peer, Reply
 
 SITE_ANSWER_LIFE_S: Final = 60.0  # our own record changes only with a new start
 NO_CERTIFICATE: Final = "This node does not sign its answers; ask without CERT."
@@ -42,31 +43,59 @@ class WireServer(ABC):
         self.site = site
         self.clock = clock
         self.wall_clock = wall_clock
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
     async def resolve(self, request: Message) -> Answer:
         """Answer a resolution. Raises HandleError; one whose code is ERROR is a fault of ours and told to nobody."""
 
-    async def respond(self, octets: bytes, peer: Peer) -> Answer | None:
-        """Answer one whole message, envelope included; None means silence. Never raises.
+    def answer_soon(self, octets: bytes, reply: Reply) -> bool:
+        """Take a usual request the short way, without a task; False for any other, of which nothing is done then.
+
+        A node that can, overrides it. It checks what it relies on, and leaves everything unusual to resolve().
+        """
+        return False
+
+    def respond(self, octets: bytes, peer: Peer, reply: Reply) -> None:
+        """Answer one whole message, envelope included; see Responder. Never raises.
 
         Octets that are no message get RC 4. A message that is itself a response gets silence: two servers
         would otherwise answer each other for ever. How many requests wait at once is bounded by the transports.
         """
+        if self.answer_soon(octets, reply):
+            return
         try:
             request = decode_message(octets)
         except WireError as error:
-            return Answer(octets=undecodable(octets, str(error), self.wall_clock()).encode())
+            reply(Answer(octets=undecodable(octets, str(error), self.wall_clock()).encode()))
+            return
         if request.header.response_code:
-            return None
+            reply(None)
+            return
+        task = asyncio.get_running_loop().create_task(self._respond(request, peer, reply))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Give up what is still worked on; after the listeners are closed."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    async def _respond(self, request: Message, peer: Peer, reply: Reply) -> None:
         with request_scope(str(request.envelope.request_id)):
             try:
-                return await self._dispatch(request)
+                answer = await self._dispatch(request)
             except Exception as error:
-                if isinstance(error, HandleError) and error.code is not ResponseCode.ERROR:
-                    return self.refuse(request, error.code, str(error))
-                log.exception("request_failed", peer=peer.host)
-                return self.refuse(request, ResponseCode.ERROR, "Internal error.")
+                answer = self._failed(request, peer, error)
+        reply(answer)
+
+    def _failed(self, request: Message, peer: Peer, error: Exception) -> Answer:
+        if isinstance(error, HandleError) and error.code is not ResponseCode.ERROR:
+            return self.refuse(request, error.code, str(error))
+        log.error("request_failed", peer=peer.host, exc_info=error)
+        return self.refuse(request, ResponseCode.ERROR, "Internal error.")
 
     def answer(
         self,

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import structlog
 
@@ -26,13 +26,13 @@ Limit = Literal[
     "request_wait",
     "send_buffer",
 ]
+MISSES_MAX: Final = 4_096  # requests of one listener worked on at once; more would wait for the database
 DRAIN_S: Final = 10.0  # what a stopping listener grants requests in flight; supervisors kill after 30 s
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(NamedTuple):
     """Who sent a request: the address as text, without zone, and the port."""
 
     host: str
@@ -40,7 +40,9 @@ class Peer:
     transport: TransportName
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen: one is made for each miss, and that takes a third of the time
 class Answer:
     """One whole response message, envelope included, and whether it may be given again."""
 
@@ -53,8 +55,14 @@ class Answer:
     """Keep a stream open though the request did not ask for it."""
 
 
-Responder = Callable[[bytes, Peer], Awaitable[Answer | None]]
-"""Takes one whole message, envelope included; None: stay silent."""
+Reply = Callable[[Answer | None], None]
+"""Takes the answer to one request, once; None: stay silent."""
+
+Responder = Callable[[bytes, Peer, Reply], None]
+"""Takes one whole message, envelope included, and calls the Reply once: at once, or later from the same event loop.
+
+Most misses so need no task of their own. A Reply must not be called after its front end was closed for good.
+"""
 
 
 class TransportObserver(Protocol):
@@ -148,13 +156,13 @@ def refusal(request_octets: bytes, code: ResponseCode, text: str) -> bytes:
     return response.encode()
 
 
-async def respond(responder: Responder, octets: bytes, peer: Peer) -> Answer | None:
+def respond(responder: Responder, octets: bytes, peer: Peer, reply: Reply) -> None:
     """Calls the responder; a bug in it is logged and answered with RC 2, without detail."""
     try:
-        return await responder(octets, peer)
+        responder(octets, peer, reply)
     except Exception:
         log.exception("responder_failed", peer=peer.host, transport=peer.transport)
-        return Answer(octets=refusal(octets, ResponseCode.ERROR, "internal error"))
+        reply(Answer(octets=refusal(octets, ResponseCode.ERROR, "internal error")))
 
 
 def remember(cache: AnswerCache | None, request: bytes, answer: Answer) -> None:
@@ -163,13 +171,35 @@ def remember(cache: AnswerCache | None, request: bytes, answer: Answer) -> None:
         cache.put(request, answer.octets, answer.cache_until_s, answer.stamp)
 
 
-async def finish(tasks: Iterable["asyncio.Task[None]"], drain_s: float) -> None:
-    """Waits up to drain_s for tasks to end, cancels the rest and waits for these."""
-    pending = set(tasks)
-    if not pending:
-        return
-    _, late = await asyncio.wait(pending, timeout=drain_s)
-    for task in late:
-        task.cancel()
-    if late:
-        await asyncio.wait(late)
+class InFlight:
+    """How many requests a front end still owes an answer, and a way to wait until there are none."""
+
+    __slots__ = ("_count", "_ended")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ended: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def enter(self) -> None:
+        """One more request is worked on."""
+        self._count += 1
+
+    def leave(self) -> None:
+        """One request is answered, or given up."""
+        self._count -= 1
+        if not self._count and self._ended is not None:
+            self._ended.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Returns when nothing is in flight any more, or after so many seconds."""
+        if not self._count:
+            return
+        self._ended = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return

@@ -11,7 +11,7 @@ the answer that is still on its way.
 import asyncio
 
 from protocol.transport.answer_cache import AnswerCache
-from protocol.transport.base import DRAIN_S, SILENT, Responder, TransportObserver, finish
+from protocol.transport.base import DRAIN_S, MISSES_MAX, SILENT, Responder, TransportObserver
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX, ConnectionCount
 from protocol.transport.sockets import bound_address, open_tcp
 from protocol.transport.source import SourceCheck
@@ -36,11 +36,10 @@ class TcpListener(ConnectionOwner):
         """Accepts nothing new, answers requests in flight within drain_s, then ends every connection."""
         self.draining = True
         self._server.close()
-        tasks = [connection.task for connection in self.connections if connection.task is not None]
         for connection in tuple(self.connections):
-            if connection.task is None:
+            if connection.is_idle:
                 connection.end()
-        await finish(tasks, drain_s)
+        await self.in_flight.wait(drain_s)
         await self._await_connections(min(drain_s, LINGER_S))
         await self._server.wait_closed()
 
@@ -69,11 +68,12 @@ async def listen_tcp(
     observer: TransportObserver = SILENT,
     connections_per_source_max: int = CONNECTIONS_PER_SOURCE_MAX,
     idle_s: float = IDLE_S,
+    misses_max: int = MISSES_MAX,
 ) -> TcpListener:
     """Answers Handle requests on a TCP port.
 
-    host: a literal address. port: 0 for a free one, told by the result's address. idle_s: see the module. Raises
-    SettingsError when the port cannot be opened.
+    host: a literal address. port: 0 for a free one, told by the address. idle_s: see the module. misses_max: as in
+    listen_udp(). Raises SettingsError when the port cannot be opened.
     """
     listener = TcpListener(
         responder,
@@ -82,6 +82,7 @@ async def listen_tcp(
         observer=observer,
         connections=ConnectionCount(per_source_max=connections_per_source_max),
         idle_s=idle_s,
+        misses_max=misses_max,
     )
     await listener.open(host, port)
     return listener

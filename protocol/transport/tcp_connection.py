@@ -10,7 +10,16 @@ from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import HandleError
 from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, undecodable
 from protocol.transport.answer_cache import AnswerCache
-from protocol.transport.base import Peer, Responder, TransportObserver, refusal, remember, respond
+from protocol.transport.base import (
+    Answer,
+    InFlight,
+    Peer,
+    Responder,
+    TransportObserver,
+    refusal,
+    remember,
+    respond,
+)
 from protocol.transport.connections import ConnectionCount
 from protocol.transport.sockets import peer_address
 from protocol.transport.source import SourceCheck, Verdict
@@ -30,7 +39,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: "ConnectionOwner") -> None:
         self._owner = owner
         self._buffer = bytearray()
-        self.task: asyncio.Task[None] | None = None
+        self._request: bytes | None = None
+        self._started_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_s = 0.0
         self._host = ""
@@ -57,8 +67,6 @@ class Connection(asyncio.Protocol):
         self._ending = True
         if self._timer is not None:
             self._timer.cancel()
-        if self.task is not None:
-            self.task.cancel()
         if self._admitted:
             self._owner.buffered_octets -= len(self._buffer)
             self._owner.forget(self, self._host)
@@ -94,7 +102,7 @@ class Connection(asyncio.Protocol):
     def _advance(self) -> None:
         """Serves complete requests while nothing stands in the way; does nothing when called once too often."""
         for _ in range(_REQUESTS_PER_TURN):
-            if self.task is not None or self._is_over or self._write_paused:
+            if self._request is not None or self._is_over or self._write_paused:
                 break
             request = self._next_request()
             if request is None:
@@ -104,7 +112,7 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._advance)
             return
         self._bound_reading()
-        if self._half_closed and self.task is None and not self._write_paused:
+        if self._half_closed and self._request is None and not self._write_paused:
             self.end()
 
     @property
@@ -147,24 +155,35 @@ class Connection(asyncio.Protocol):
             return
         hit = None if owner.cache is None else owner.cache.get(request, now_s, time.time())
         if hit is None:
-            self.task = asyncio.get_running_loop().create_task(self._answer(request, now_s))
+            self._ask(request, now_s)
             return
         self._write(request, hit, "hit", now_s)
         self._answered(keep=keeps_open(request))
 
-    async def _answer(self, request: bytes, started_s: float) -> None:
-        peer = Peer(host=self._host, port=self._port, transport="tcp")
-        try:
-            answer = await respond(self._owner.responder, request, peer)
-        finally:
-            self.task = None
+    def _ask(self, request: bytes, now_s: float) -> None:
+        if len(self._owner.in_flight) >= self._owner.misses_max:
+            self._owner.observer.limit_reached("concurrent_misses")
+            text = "too many requests at once"
+            self._write(request, refusal(request, ResponseCode.SERVER_TOO_BUSY, text), "shed", now_s)
+            self._answered(keep=keeps_open(request))
+            return
+        self._request, self._started_s = request, now_s
+        self._owner.in_flight.enter()  # until it is answered, even when whoever asked goes away
+        respond(self._owner.responder, request, Peer(self._host, self._port, "tcp"), self._reply)
+
+    def _reply(self, answer: Answer | None) -> None:
+        """See Reply; there is one request at a time."""
+        request, self._request = self._request, None
+        assert request is not None
+        self._owner.in_flight.leave()
+        if answer is not None:
+            remember(self._owner.cache, request, answer)
         if self._is_over:
             return
         if answer is None:
             self.end()
             return
-        self._write(request, answer.octets, "miss", started_s)
-        remember(self._owner.cache, request, answer)
+        self._write(request, answer.octets, "miss", self._started_s)
         self._answered(keep=answer.keep_open or keeps_open(request))
         self._advance()
 
@@ -194,8 +213,13 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._end_unless_more)
 
     def _end_unless_more(self) -> None:
-        if self.task is None and not self._buffer:
+        if self._request is None and not self._buffer:
             self.end()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request of this client is worked on."""
+        return self._request is None
 
     def end(self) -> None:
         """Sends what is written, closes our half, and everything once the client closed its half."""
@@ -235,7 +259,7 @@ class Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(left_s, self._expire)
 
     def _expire(self) -> None:
-        if self.task is not None:
+        if self._request is not None:
             self._wait(self._owner.idle_s)
         if time.monotonic() < self._deadline_s:
             self._arm()
@@ -257,14 +281,17 @@ class ConnectionOwner:
         observer: TransportObserver,
         connections: ConnectionCount,
         idle_s: float,
+        misses_max: int,
     ) -> None:
         self.responder = responder
         self.source = source
         self.cache = cache
         self.observer = observer
         self.idle_s = idle_s
+        self.misses_max = misses_max
         self.buffered_octets = 0
         self.draining = False
+        self.in_flight = InFlight()
         self._count = connections
         self.connections: set[Connection] = set()
         self.none_left = asyncio.Event()

@@ -17,6 +17,7 @@ from protocol.message import ENVELOPE_OCTETS, Message, decode_message, undecodab
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import (
     SILENT,
+    Answer,
     Peer,
     Responder,
     TransportObserver,
@@ -66,7 +67,7 @@ async def _serve(
     response_octets = None if cache is None else cache.get(octets, started_s, time.time())
     if response_octets is None:
         outcome = "miss"
-        answer = await respond(responder, octets, Peer(host=host, port=0, transport="http"))
+        answer = await _ask(responder, octets, Peer(host, 0, "http"))
         if answer is None:
             return refusal(503, "no answer", retry_after_s=1)
         remember(cache, octets, answer)
@@ -74,6 +75,17 @@ async def _serve(
     elapsed_s = time.monotonic() - started_s
     observer.answered("http", octets, response_octets, outcome, elapsed_s, host=host)
     return _binary(response_octets)
+
+
+async def _ask(responder: Responder, octets: bytes, peer: Peer) -> Answer | None:
+    answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+
+    def reply(answer: Answer | None) -> None:
+        if not answered.done():  # whoever asked may be gone
+            answered.set_result(answer)
+
+    respond(responder, octets, peer, reply)
+    return await answered
 
 
 def _binary(octets: bytes, status: int = 200) -> web.Response:

@@ -1,4 +1,4 @@
-"""The UDP front end: source check, answer cache, and one owned task for each request that the cache does not hold.
+"""The UDP front end: source check, answer cache, and the responder for requests that the cache does not hold.
 
 What is answered and what is not: octets without a whole header, or with a response code, are dropped, since nothing
 could be echoed to the sender and two servers might answer each other for ever. All else gets an answer, or silence
@@ -18,11 +18,13 @@ from protocol.packets import PACKET_OCTETS, Reassembler, split
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import (
     DRAIN_S,
+    MISSES_MAX,
     SILENT,
+    Answer,
+    InFlight,
     Peer,
     Responder,
     TransportObserver,
-    finish,
     looks_like_request,
     refusal,
     remember,
@@ -31,7 +33,6 @@ from protocol.transport.base import (
 from protocol.transport.sockets import bound_address, inode_of, open_udp, peer_address, udp_drops
 from protocol.transport.source import SourceCheck, Verdict
 
-MISSES_MAX: Final = 4_096  # requests worked on at once, some 20 kB each; more would wait for the database
 SEND_BUFFER_OCTETS: Final = 1_048_576  # answers that the kernel did not take; beyond, they are dropped
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,8 @@ class UdpListener(asyncio.DatagramProtocol):
         self._observer = observer
         self._misses_max = misses_max
         self._reassembler: Reassembler[Address] = Reassembler()
-        self._misses: dict[tuple[Address, bytes], asyncio.Task[None]] = {}
+        self._misses: set[tuple[Address, bytes]] = set()
+        self._in_flight = InFlight()
         self._draining = False
         self._closed = asyncio.Event()
         self.address = ("", 0)
@@ -98,7 +100,7 @@ class UdpListener(asyncio.DatagramProtocol):
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Takes nothing new, finishes what is in flight within drain_s, then closes the socket."""
         self._draining = True
-        await finish(self._misses.values(), drain_s)
+        await self._in_flight.wait(drain_s)
         self._transport.close()
         await self._closed.wait()
 
@@ -110,9 +112,11 @@ class UdpListener(asyncio.DatagramProtocol):
             self._observer.limit_reached("concurrent_misses")
             self._shed(message, addr, ResponseCode.SERVER_TOO_BUSY, "too many requests at once", now_s)
             return
-        task = asyncio.get_running_loop().create_task(self._answer(message, addr, now_s))
-        self._misses[addr, message] = task
-        task.add_done_callback(lambda _: self._misses.pop((addr, message)))
+        self._misses.add((addr, message))
+        self._in_flight.enter()
+        host, port = peer_address(addr)
+        reply = _Miss(self, message, addr, now_s).reply
+        respond(self._responder, message, Peer(host, port, "udp"), reply)
 
     def _whole_message(self, data: bytes, addr: Address, now_s: float) -> bytes | None:
         """The message that this datagram completes; None when it is a piece, or nothing that may be answered."""
@@ -131,15 +135,16 @@ class UdpListener(asyncio.DatagramProtocol):
             return None
         return message
 
-    async def _answer(self, message: bytes, addr: Address, started_s: float) -> None:
-        host, port = peer_address(addr)
-        answer = await respond(self._responder, message, Peer(host=host, port=port, transport="udp"))
+    def answered(self, miss: "_Miss", answer: Answer | None) -> None:
+        """The responder has answered a miss, or decided to be silent."""
+        self._misses.discard((miss.addr, miss.message))
+        self._in_flight.leave()
         if answer is None:
             return
-        self._send(answer.octets, addr)
-        remember(self._cache, message, answer)
-        elapsed_s = time.monotonic() - started_s
-        self._observer.answered("udp", message, answer.octets, "miss", elapsed_s, host=host)
+        self._send(answer.octets, miss.addr)
+        remember(self._cache, miss.message, answer)
+        elapsed_s = time.monotonic() - miss.started_s
+        self._observer.answered("udp", miss.message, answer.octets, "miss", elapsed_s, host=miss.addr[0])
 
     def _over_limit(self, data: bytes, addr: Address, verdict: Verdict, now_s: float) -> None:
         self._observer.limit_reached("source_refused" if verdict is Verdict.REFUSED else "source_rate")
@@ -166,6 +171,22 @@ class UdpListener(asyncio.DatagramProtocol):
             return
         for packet in packets:
             self._transport.sendto(packet, addr)
+
+
+class _Miss:
+    """One request that the responder works on."""
+
+    __slots__ = ("addr", "listener", "message", "started_s")
+
+    def __init__(self, listener: UdpListener, message: bytes, addr: Address, started_s: float) -> None:
+        self.listener = listener
+        self.message = message
+        self.addr = addr
+        self.started_s = started_s
+
+    def reply(self, answer: Answer | None) -> None:
+        """See Reply."""
+        self.listener.answered(self, answer)
 
 
 async def listen_udp(

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from protocol.bodies import ResolutionRequest, ResolutionResponse
@@ -12,7 +12,7 @@ from protocol.errors import HandleError
 from protocol.generations import Stamp
 from protocol.handle import Handle
 from protocol.message import Message, decode_message, undecodable
-from protocol.transport.base import Answer, Limit, Peer, TransportName
+from protocol.transport.base import Answer, Limit, Peer, Reply, Responder, TransportName
 from protocol.transport.source import SourceCheck
 from protocol.value import HandleValue, ValueList
 
@@ -47,6 +47,29 @@ def answer_to(octets: bytes, *, data_octets: int = 20) -> bytes:
     ).encode()
 
 
+async def answer_of(responder: Responder, octets: bytes, peer: Peer) -> Answer | None:
+    """What a responder answers."""
+    answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+    responder(octets, peer, answered.set_result)
+    async with asyncio.timeout(WAIT_S):
+        return await answered
+
+
+def as_responder(work: Callable[[bytes, Peer], Awaitable[Answer | None]]) -> Responder:
+    """A responder that works on each request in a task."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    def respond(octets: bytes, peer: Peer, reply: Reply) -> None:
+        async def answer() -> None:
+            reply(await work(octets, peer))
+
+        task = asyncio.get_running_loop().create_task(answer())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    return respond
+
+
 @dataclass
 class Echo:
     """A responder that answers every resolution and remembers who asked."""
@@ -59,7 +82,13 @@ class Echo:
     asked: list[tuple[bytes, Peer]] = field(default_factory=list)
     entered: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, octets: bytes, peer: Peer) -> Answer | None:
+    def __post_init__(self) -> None:
+        self._respond = as_responder(self._answer)
+
+    def __call__(self, octets: bytes, peer: Peer, reply: Reply) -> None:
+        self._respond(octets, peer, reply)
+
+    async def _answer(self, octets: bytes, peer: Peer) -> Answer | None:
         self.asked.append((octets, peer))
         self.entered.set()
         if self.gate is not None:

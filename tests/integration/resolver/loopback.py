@@ -27,6 +27,7 @@ from protocol.value import HandleValue, ValueList
 from resolver.daemon import RecursiveNode
 from resolver.settings import OpenNetwork, ResolverSettings
 from tests.support import scratch
+from tests.support.transport import as_responder
 
 HOST: Final = "127.0.0.1"
 PUMP: Final = "88.100.1/pump-7"
@@ -75,9 +76,9 @@ class Authority:
 
     async def start(self) -> None:
         """Listen on UDP and TCP."""
-        source = SourceCheck(rate_per_s=0)
-        self._udp = await listen_udp(HOST, self.port, self.respond, source=source)
-        self._tcp = await listen_tcp(HOST, self.port, self.respond, source=source)
+        source, responder = SourceCheck(rate_per_s=0), as_responder(self.respond)
+        self._udp = await listen_udp(HOST, self.port, responder, source=source)
+        self._tcp = await listen_tcp(HOST, self.port, responder, source=source)
 
     async def stop(self) -> None:
         """Close both sockets, when they are open."""

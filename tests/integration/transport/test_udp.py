@@ -10,7 +10,7 @@ from protocol.generations import Generations
 from protocol.message import ENVELOPE_OCTETS, Message, decode_message
 from protocol.packets import PACKET_OCTETS, Reassembler, split
 from protocol.transport.answer_cache import AnswerCache
-from protocol.transport.base import Answer, Peer
+from protocol.transport.base import Peer, Reply
 from protocol.transport.source import SourceCheck
 from protocol.transport.udp import listen_udp
 from tests.support.transport import Datagrams, Echo, Watcher, answer_to, anyone, resolution
@@ -201,7 +201,7 @@ async def test_random_datagrams_and_floods_of_fragments_leave_the_server_answeri
 
 
 async def test_a_bug_in_the_responder_is_answered_without_detail() -> None:
-    async def broken(octets: bytes, peer: Peer) -> Answer | None:
+    def broken(octets: bytes, peer: Peer, reply: Reply) -> None:
         raise RuntimeError("password is hunter2")
 
     listener = await listen_udp("127.0.0.1", 0, broken, source=anyone())

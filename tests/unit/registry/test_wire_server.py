@@ -19,6 +19,7 @@ from registry.operations import Operations
 from registry.outcomes import Answer as Outcome
 from registry.outcomes import Denied, Found, Referred
 from registry.wire_server import CACHE_TIME_MAX_S, WireServer
+from tests.support.transport import answer_of
 
 PUMP = Handle.parse("88.1/Pump-7")
 URL = HandleValue(index=1, type="URL", data=b"https://example.org/7", ttl=86_400)
@@ -73,7 +74,7 @@ def request(
 
 
 async def ask(outcome: Outcome | Exception | None, message: Message) -> tuple[Answer, Message]:
-    answer = await server(FakeOperations(outcome)).respond(message.encode(), PEER)
+    answer = await answer_of(server(FakeOperations(outcome)).respond, message.encode(), PEER)
     assert answer is not None
     return answer, decode_message(answer.octets)
 
@@ -97,7 +98,9 @@ async def test_values_are_answered_with_the_spelling_of_the_question() -> None:
 
 
 async def test_a_mirror_does_not_claim_authority() -> None:
-    answer = await server(FakeOperations(found(URL)), primary=False).respond(request().encode(), PEER)
+    answer = await answer_of(
+        server(FakeOperations(found(URL)), primary=False).respond, request().encode(), PEER
+    )
 
     assert answer is not None
     assert not decode_message(answer.octets).has(OpFlag.AUTH)
@@ -105,8 +108,8 @@ async def test_a_mirror_does_not_claim_authority() -> None:
 
 async def test_filters_and_the_refusal_of_referrals_reach_the_operation() -> None:
     operations = FakeOperations(found(URL))
-    await server(operations).respond(request().encode(), PEER)
-    await server(operations).respond(request(flags=DEFAULT_FLAGS | OpFlag.DNRF).encode(), PEER)
+    await answer_of(server(operations).respond, request().encode(), PEER)
+    await answer_of(server(operations).respond, request(flags=DEFAULT_FLAGS | OpFlag.DNRF).encode(), PEER)
 
     assert operations.asked == [(PUMP, (1, 2), ("URL",), True), (PUMP, (1, 2), ("URL",), False)]
 
@@ -191,7 +194,7 @@ async def test_a_body_that_breaks_the_protocol_is_named(body: bytes) -> None:
 
 @pytest.mark.parametrize("octets", [b"", b"hello", request().encode()[:30]])
 async def test_octets_that_are_no_message_are_a_protocol_error(octets: bytes) -> None:
-    answer = await server(FakeOperations()).respond(octets, PEER)
+    answer = await answer_of(server(FakeOperations()).respond, octets, PEER)
 
     assert answer is not None
     response = decode_message(answer.octets)
@@ -202,7 +205,7 @@ async def test_octets_that_are_no_message_are_a_protocol_error(octets: bytes) ->
 async def test_a_response_is_met_with_silence() -> None:
     response = request().answer(ResponseCode.SUCCESS, b"", authoritative=True, site_serial=1, wall_s=WALL_S)
 
-    assert await server(FakeOperations()).respond(response.encode(), PEER) is None
+    assert await answer_of(server(FakeOperations()).respond, response.encode(), PEER) is None
 
 
 @pytest.mark.parametrize("outcome", [StoreUnavailable("connection refused by 10.1.2.3"), None])

@@ -18,6 +18,7 @@ from protocol.value import HandleValue, ValueList
 from resolver.cache.policy import Denial, Entry, Record, select
 from resolver.recursor import Origin, Recursor, Resolved
 from resolver.wire_server import WireServer
+from tests.support.transport import answer_of
 
 NOW_S, WALL_S = 1_000.0, 1_700_000_000.0
 PEER = Peer(host="192.0.2.1", port=1, transport="udp")
@@ -71,7 +72,7 @@ def request(*, op_code: OpCode = OpCode.RESOLUTION, flags: int = DEFAULT_FLAGS, 
 
 
 async def answer_to(recursor: Recursor, message: Message) -> tuple[Answer, Message]:
-    answer = await server(recursor).respond(message.encode(), PEER)
+    answer = await answer_of(server(recursor).respond, message.encode(), PEER)
     assert answer is not None
     return answer, decode_message(answer.octets)
 
@@ -145,7 +146,7 @@ async def test_a_response_gets_silence() -> None:
     message = request()
     response = replace(message, header=Header(op_code=1, response_code=1))
 
-    assert await server(OneAnswer(RECORD)).respond(response.encode(), PEER) is None
+    assert await answer_of(server(OneAnswer(RECORD)).respond, response.encode(), PEER) is None
 
 
 async def test_an_empty_name_is_invalid() -> None:
@@ -181,7 +182,7 @@ async def test_any_octets_get_a_decodable_answer_or_silence(octets: bytes, whole
     message = request().encode()
     tried = message[: len(octets)] + octets if whole else octets
 
-    answer = await server(OneAnswer(RECORD)).respond(tried, PEER)
+    answer = await answer_of(server(OneAnswer(RECORD)).respond, tried, PEER)
 
     if answer is not None:
         decode_message(answer.octets)
@@ -189,7 +190,7 @@ async def test_any_octets_get_a_decodable_answer_or_silence(octets: bytes, whole
 
 @pytest.mark.parametrize("cut", range(0, 78, 3))
 async def test_a_cut_request_is_a_protocol_error(cut: int) -> None:
-    answer = await server(OneAnswer(RECORD)).respond(request().encode()[:cut], PEER)
+    answer = await answer_of(server(OneAnswer(RECORD)).respond, request().encode()[:cut], PEER)
 
     assert answer is not None
     assert decode_message(answer.octets).header.response_code == ResponseCode.PROTOCOL_ERROR
