@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
-INPUTS = ("pyproject.toml", "constraints.txt")
+INPUTS = ("pyproject.toml", "constraints.txt", "deploy/compiling.py", "protocol/transport/_fast.pyx")
 CANDIDATES = ("python3.11", "python3", "python3.12", "python3.13", "python3.14")
 OLDEST = (3, 11)
 TELL_EVERY_S = 10.0  # where the output is no terminal
@@ -58,6 +58,7 @@ def prepare(*, dev: bool) -> None:
 def _digest() -> str:
     """What the environment depends on, in one word."""
     digest = hashlib.sha256(str(ROOT).encode())  # a moved checkout has a stale environment
+    digest.update(os.environ.get("HANDLEGRID_PURE", "").encode())  # decides whether anything is compiled
     for name in INPUTS:
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import ANSWER_CACHE
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
 from registry.api.mount import Api, make_api
 from registry.api.services import Services
@@ -95,7 +96,7 @@ class RegistryNode:
         await watch.probe()
         api = self._api = make_api(node, settings, self.metrics)
         self._start_tasks(statistics, watch, api)
-        observer = RegistryObserver(self.metrics, statistics)
+        observer = RegistryObserver(self.metrics, statistics, settings.query_sampler())
         node.operations.on_commit = observer.committed
         listeners = await self._open_listeners(node, api, observer)
         admin = await self._open_admin(watch)
@@ -158,7 +159,7 @@ class RegistryNode:
         octets_max = self.settings.answer_cache_octets_max
         if not octets_max:
             return None
-        cache = AnswerCache(octets_max=octets_max, generations=generations)
+        cache = FAST_PATH.answer_table(octets_max=octets_max, generations=generations)
         self.metrics.watch_cache(ANSWER_CACHE, lambda: len(cache), lambda: cache.octets)
         return cache
 

@@ -11,9 +11,9 @@ from datetime import date
 from typing import Final, Self
 
 from protocol.errors import StoreUnavailable
-from protocol.runtime.day_counters import DayCounters, DayDelta, bound_sources, outcome_of_code
+from protocol.runtime.day_counters import DayCounters, DayDelta, bound_sources
+from protocol.runtime.sampling import QuerySampler
 from protocol.runtime.traffic import TrafficObserver
-from protocol.transport.source import source_network
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
 from registry.outcomes import COMMAND, Actor, Created, Creation, Origin, Result
@@ -76,9 +76,10 @@ class DailyStatistics:
             utc_offset_s=settings.statistics_utc_offset_s,
         )
 
-    def resolved(self, code: int, elapsed_s: float, host: str) -> None:
-        """Count one resolution by its response code and the network of its client."""
-        self._counters.record(self._wall_clock(), outcome_of_code(code), elapsed_s, source_network(host))
+    @property
+    def counters(self) -> DayCounters:
+        """Where resolutions are counted until they are written."""
+        return self._counters
 
     def registered(self, count: int = 1) -> None:
         """Count identifiers that were created."""
@@ -154,8 +155,10 @@ async def count_registrations(store: Store, settings: RegistrySettings, count: i
 class RegistryObserver(TrafficObserver):
     """Counts writes too: as a metric, and identifiers that were created in the counters of the day."""
 
-    def __init__(self, metrics: RegistryMetrics, statistics: DailyStatistics) -> None:
-        super().__init__(metrics, statistics.resolved)
+    def __init__(
+        self, metrics: RegistryMetrics, statistics: DailyStatistics, sampler: QuerySampler | None = None
+    ) -> None:
+        super().__init__(metrics, statistics.counters, sampler=sampler)
         self._registrations = metrics.registrations
         self._count_creations = statistics.registered
         self.registered = metrics.registered

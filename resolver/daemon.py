@@ -20,6 +20,7 @@ from protocol.runtime.metrics import ANSWER_CACHE
 from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.exchanger import Exchanger
+from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
 from protocol.transport.sockets import is_address_available
 from resolver.bootstrap import Root
@@ -79,7 +80,7 @@ class RecursiveNode:
         root = Root(settings.root_site_file)
         metrics = ResolverMetrics()
         counters = DayCounters(sources_max=settings.statistics_sources_max)
-        observer = ResolverObserver(metrics, counters)
+        observer = ResolverObserver(metrics, counters, settings.query_sampler())
         admin = await self._open_admin(metrics)
         self._store_statistics(metrics, counters)
         if settings.redis_address():
@@ -200,7 +201,7 @@ class RecursiveNode:
         octets_max = self.settings.answer_cache_octets_max
         if not octets_max:
             return None
-        answers = AnswerCache(octets_max=octets_max)
+        answers = FAST_PATH.answer_table(octets_max=octets_max)
         metrics.watch_cache(ANSWER_CACHE, lambda: len(answers), lambda: answers.octets)
         return answers
 

@@ -3,9 +3,10 @@
 from math import nan
 from typing import Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
 from protocol.runtime.metrics import NodeMetrics
+from protocol.runtime.tallies import TallyCounter
 
 ROLE: Final = "resolver"
 
@@ -15,7 +16,7 @@ class ResolverMetrics(NodeMetrics):
 
     def __init__(self) -> None:
         super().__init__(ROLE)
-        self._exchanges = Counter(
+        self._exchanges = TallyCounter(
             "handlegrid_upstream_exchanges_total",
             "Requests to other nodes.",
             ["level", "result"],
@@ -28,7 +29,7 @@ class ResolverMetrics(NodeMetrics):
 
     def exchanged(self, level: str, result: str) -> None:
         """Count one request to another node: level is prefix, service, handle or forward; result ok or failed."""
-        self._exchanges.labels(level, result).inc()
+        self._exchanges.cell(level, result).value += 1
 
     def expect_redis(self) -> None:
         """Tell from now on whether the second tier answers; a node without one tells nothing about it."""

@@ -100,21 +100,31 @@ class DayCounters:
 
     def record(self, wall_s: float, outcome: Outcome, elapsed_s: float, source_network: str) -> None:
         """Counts one resolution that was answered at wall_s (Unix time) after elapsed_s."""
+        self.record_many(wall_s, outcome, elapsed_s, 1)
+        self._count_source(self._day(wall_s), source_network, 1)
+
+    def record_many(self, wall_s: float, outcome: Outcome, elapsed_s: float, count: int) -> None:
+        """Counts resolutions that were answered together, each after elapsed_s; their sources are told apart."""
         day = self._day(wall_s)
-        day.resolutions += 1
+        day.resolutions += count
         if outcome == "success":
-            day.successes += 1
+            day.successes += count
         elif outcome == "denied":
-            day.denials += 1
+            day.denials += count
         else:
-            day.failures += 1
-        self._count_second(day, int(wall_s))
-        day.latency_sum_s += elapsed_s
+            day.failures += count
+        self._count_second(day, int(wall_s), count)
+        day.latency_sum_s += elapsed_s * count
         if day.latency_min_s is None or elapsed_s < day.latency_min_s:
             day.latency_min_s = elapsed_s
         if day.latency_max_s is None or elapsed_s > day.latency_max_s:
             day.latency_max_s = elapsed_s
-        self._count_source(day, source_network, 1)
+
+    def record_sources(self, wall_s: float, networks: Iterable[tuple[str, int]]) -> None:
+        """Counts the source networks of resolutions that record_many() counted."""
+        day = self._day(wall_s)
+        for network, count in networks:
+            self._count_source(day, network, count)
 
     def record_registrations(self, wall_s: float, count: int = 1) -> None:
         """Counts identifiers that were newly created."""
@@ -140,12 +150,12 @@ class DayCounters:
             day = self._days[number] = DayDelta(day=date)
         return day
 
-    def _count_second(self, day: DayDelta, second: int) -> None:
+    def _count_second(self, day: DayDelta, second: int, count: int) -> None:
         """The second under way is counted across take_delta(), so that a peak is never cut in two."""
         if second == self._second:
-            self._in_second += 1
+            self._in_second += count
         else:
-            self._second, self._in_second = second, 1
+            self._second, self._in_second = second, count
         if self._in_second > day.peak_per_s:
             day.peak_per_s, day.peak_wall_s = self._in_second, second
 

@@ -18,6 +18,7 @@ import uvloop
 from protocol.errors import SettingsError, StoreUnavailable
 from protocol.runtime.listeners import Addresses
 from protocol.site import Site
+from protocol.transport.fast_path import FAST_PATH, FastPath
 
 EXIT_SETTINGS: Final = 2  # what the operator set cannot be used; starting again does not help
 EXIT_OUTAGE: Final = 3  # something that the daemon needs is down; starting again may help
@@ -80,12 +81,19 @@ async def serve(node: Node, stopping: asyncio.Event) -> None:
     await node.start()
     try:
         relieve_collector()
+        tell_path(FAST_PATH)
         log.info("listening", site_serial=node.site.serial, **asdict(node.addresses))
         notify("READY=1")
         await stopping.wait()
         notify("STOPPING=1")
     finally:
         await node.stop()
+
+
+def tell_path(path: FastPath) -> None:
+    """Log which data path answers, as a warning when a compiled one lies there and does not fit."""
+    tell = log.warning if path.is_stale else log.info
+    tell("fast_path", path=path.name, reason=path.reason)
 
 
 def relieve_collector() -> None:

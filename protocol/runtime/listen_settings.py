@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from protocol.runtime.sampling import QuerySampler
 from protocol.transport.answer_cache import OCTETS_MAX
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX
 from protocol.transport.sockets import family_of
@@ -69,6 +70,9 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     answer_cache_octets_max: Annotated[int, Meta(ge=0)] = OCTETS_MAX
     """Memory for encoded answers; 0 for none."""
 
+    query_sample_every: Annotated[int, Meta(ge=0)] = 0
+    """Every n-th resolution is logged with name, types and source network; 0 logs none."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def faults(self) -> list[str]:
@@ -103,6 +107,10 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             burst=self.source_burst,
             unlimited=self.source_unlimited_networks,
         )
+
+    def query_sampler(self) -> QuerySampler | None:
+        """What picks the resolutions that are logged."""
+        return QuerySampler(self.query_sample_every) if self.query_sample_every else None
 
     def tls_context(self) -> ssl.SSLContext | None:
         """The server side of TLS, or None when no certificate is set."""

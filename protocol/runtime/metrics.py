@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from protocol.codes import REFERRALS, ResponseCode, op_name, rc_name
 from protocol.runtime import build
+from protocol.runtime.tallies import Cell, DurationCell, TallyCounter, TallyHistogram
+from protocol.transport.fast_path import FAST_PATH
 
 DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
 LABELS_REMEMBERED: Final = 4_096  # transports by operations by codes; finding a child takes a microsecond
 ANSWER_CACHE: Final = "answers"
-FAST_PATH: Final = "none"  # no compiled data path is built in
 _SHED: Final = frozenset({ResponseCode.SERVER_TOO_BUSY, ResponseCode.SERVER_BACKUP})
 _ERRORS: Final = frozenset({ResponseCode.ERROR, ResponseCode.PROTOCOL_ERROR, ResponseCode.RECURSION_LIMIT})
 
@@ -51,7 +52,7 @@ class ProcessMetrics(Collector):
     def started(self, udp_drops: Callable[[], int]) -> None:
         """Tell about a node on the running loop. udp_drops: asked at each collection, such as Listeners.udp_drops."""
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-        self._build.labels(build.version(), build.commit(), loop, FAST_PATH).set(1)
+        self._build.labels(build.version(), build.commit(), loop, FAST_PATH.name).set(1)
         self._drops = udp_drops
 
     def collect(self) -> Iterable[CounterMetricFamily]:
@@ -82,23 +83,24 @@ class NodeMetrics:
         self._role = role
         self._answer_metrics()
         self._cache_metrics()
-        self._counter_of = lru_cache(LABELS_REMEMBERED)(self._make_counter)
+        self._cells_of = lru_cache(LABELS_REMEMBERED)(self._make_cells)
+        self._lookup_cell = lru_cache(LABELS_REMEMBERED)(self._make_lookup_cell)
 
     def _answer_metrics(self) -> None:
-        self._requests = Counter(
+        self._requests = TallyCounter(
             "handlegrid_requests_total",
             "Requests answered.",
             ["role", "transport", "op", "rc"],
             registry=self.registry,
         )
-        self._duration = Histogram(
+        self._duration = TallyHistogram(
             "handlegrid_request_duration_seconds",
             "First octet read to last written.",
             ["role", "outcome"],
             buckets=DURATION_BUCKETS_S,
             registry=self.registry,
         )
-        self._limits = Counter(
+        self._limits = TallyCounter(
             "handlegrid_limit_reached_total",
             "Requests and connections that met a named limit.",
             ["limit"],
@@ -106,14 +108,11 @@ class NodeMetrics:
         )
 
     def _cache_metrics(self) -> None:
-        lookups = Counter(
+        self._lookups = TallyCounter(
             "handlegrid_cache_lookups_total",
             "Look-ups in a cache.",
             ["cache", "tier", "result"],
             registry=self.registry,
-        )
-        self._lookup_counter = lru_cache(LABELS_REMEMBERED)(
-            lambda cache, tier, hit: lookups.labels(cache, tier, "hit" if hit else "miss")
         )
         self._entries = Gauge(
             "handlegrid_cache_entries", "Entries held.", ["cache", "tier"], registry=self.registry
@@ -123,41 +122,54 @@ class NodeMetrics:
         )
 
     def answered(
-        self, transport: str, op_code: int, code: int, told: str, elapsed_s: float, *, cached: bool
+        self,
+        transport: str,
+        op_code: int,
+        code: int,
+        told: str,
+        elapsed_s: float,
+        *,
+        cached: bool,
+        count: int = 1,
     ) -> None:
-        """Count one answer.
+        """Count answers of one kind, each of which took elapsed_s.
 
         told: the front end's word for the outcome. cached: whether the answer cache was asked first.
         """
-        self._counter_of(transport, op_code, code, told, cached)(elapsed_s)
+        requests, duration, lookups = self._cells_of(transport, op_code, code, told, cached)
+        requests.value += count
+        duration.observe(elapsed_s, count)
+        if lookups is not None:
+            lookups.value += count
 
-    def _make_counter(
+    def _make_cells(
         self, transport: str, op_code: int, code: int, told: str, cached: bool
-    ) -> Callable[[float], None]:
-        requests = self._requests.labels(self._role, transport, op_name(op_code), rc_name(code))
-        duration = self._duration.labels(self._role, outcome_of(code, told))
+    ) -> tuple[Cell, DurationCell, Cell | None]:
+        requests = self._requests.cell(self._role, transport, op_name(op_code), rc_name(code))
+        duration = self._duration.cell(self._role, outcome_of(code, told))
         looked_up = cached and told in {"hit", "miss"}
-        lookups = self._lookup_counter(ANSWER_CACHE, "memory", told == "hit") if looked_up else None
+        return (
+            requests,
+            duration,
+            self._lookup_cell(ANSWER_CACHE, "memory", told == "hit") if looked_up else None,
+        )
 
-        def count(elapsed_s: float) -> None:
-            requests.inc()
-            duration.observe(elapsed_s)
-            if lookups is not None:
-                lookups.inc()
-
-        return count
+    def _make_lookup_cell(self, cache: str, tier: str, hit: bool) -> Cell:
+        return self._lookups.cell(cache, tier, "hit" if hit else "miss")
 
     def undecodable(self, transport: str) -> None:
         """Octets that are no request were dropped or refused."""
-        self._requests.labels(self._role, transport, op_name(0), rc_name(ResponseCode.PROTOCOL_ERROR)).inc()
+        self._requests.cell(
+            self._role, transport, op_name(0), rc_name(ResponseCode.PROTOCOL_ERROR)
+        ).value += 1
 
-    def limit_reached(self, name: str) -> None:
-        """A named limit refused work."""
-        self._limits.labels(name).inc()
+    def limit_reached(self, name: str, count: int = 1) -> None:
+        """A named limit refused work so many times."""
+        self._limits.cell(name).value += count
 
     def looked_up(self, cache: str, tier: str, *, hit: bool) -> None:
         """Count one look-up; tier: memory or redis."""
-        self._lookup_counter(cache, tier, hit).inc()
+        self._lookup_cell(cache, tier, hit).value += 1
 
     def watch_cache(self, cache: str, entries: Callable[[], float], octets: Callable[[], float]) -> None:
         """Read the size of a cache in memory whenever metrics are collected."""

@@ -1,17 +1,18 @@
 """Counts what the front ends do: every answer in the metrics, and resolutions in the counters of the day."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from protocol.codes import OpCode
 from protocol.message import ENVELOPE_OCTETS
+from protocol.runtime.day_counters import DayCounters, outcome_of_code
 from protocol.runtime.metrics import NodeMetrics
+from protocol.runtime.sampling import QuerySampler
 from protocol.transport.base import TransportName
+from protocol.transport.source import source_network
 
 _CODES: Final = slice(ENVELOPE_OCTETS, ENVELOPE_OCTETS + 8)  # operation and response code begin the header
-
-CountResolution = Callable[[int, float, str], None]
-"""Takes response code, seconds and the client's address."""
 
 AnswerObserver = Callable[[int, int, str, float, str], None]
 """Told of every HTTP answer: operation (0: a page of our own), response code, outcome, seconds, client's address."""
@@ -20,10 +21,19 @@ AnswerObserver = Callable[[int, int, str, float, str], None]
 class TrafficObserver:
     """The TransportObserver of a node, and its AnswerObserver; quick, and never raises."""
 
-    def __init__(self, metrics: NodeMetrics, resolved: CountResolution) -> None:
-        """resolved: counts a resolution in the day."""
+    def __init__(
+        self,
+        metrics: NodeMetrics,
+        counters: DayCounters,
+        *,
+        sampler: QuerySampler | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """counters: those of the day. sampler: None samples nothing."""
         self._metrics = metrics
-        self._resolved = resolved
+        self._counters = counters
+        self._wall_clock = wall_clock
+        self.sampler = sampler
         self.limit_reached = metrics.limit_reached
         self.undecodable = metrics.undecodable
 
@@ -43,6 +53,34 @@ class TrafficObserver:
         self._metrics.answered(transport, op_code, code, outcome, elapsed_s, cached=True)
         if op_code == OpCode.RESOLUTION:
             self._resolved(code, elapsed_s, host)
+            if self.sampler is not None and self.sampler.is_due(1):
+                self.sampler.sample(transport, request_octets, response_octets, outcome, host)
+
+    def hits(self, transport: TransportName, counts: Mapping[bytes, int], elapsed_s: float) -> None:
+        """Count answers that came from the cache together; see TransportObserver."""
+        wall_s = self._wall_clock()
+        for codes, count in counts.items():
+            op_code, code = int.from_bytes(codes[:4], "big"), int.from_bytes(codes[4:], "big")
+            self._metrics.answered(transport, op_code, code, "hit", elapsed_s, cached=True, count=count)
+            if op_code == OpCode.RESOLUTION:
+                self._counters.record_many(wall_s, outcome_of_code(code), elapsed_s, count)
+
+    def is_sample_due(self, count: int) -> bool:
+        """Whether one of so many hits is to be sampled."""
+        return self.sampler is not None and self.sampler.is_due(count)
+
+    def sampled(self, transport: TransportName, request: bytes, response: bytes, host: str) -> None:
+        """Log the one that is."""
+        assert self.sampler is not None
+        self.sampler.sample(transport, request, response, "hit", host)
+
+    def sources(self, counts: Mapping[str, int]) -> None:
+        """Count the clients of these answers; see TransportObserver."""
+        networks = ((source_network(host), count) for host, count in counts.items())
+        self._counters.record_sources(self._wall_clock(), networks)
+
+    def _resolved(self, code: int, elapsed_s: float, host: str) -> None:
+        self._counters.record(self._wall_clock(), outcome_of_code(code), elapsed_s, source_network(host))
 
     def answered_http(self, op_code: int, code: int, outcome: str, elapsed_s: float, host: str) -> None:
         """Count an answer of the HTTP interface; see AnswerObserver."""

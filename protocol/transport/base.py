@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -85,8 +85,24 @@ class TransportObserver(Protocol):
         first octet read. host: the client's address; source_network() of it is what may be counted.
         """
 
-    def limit_reached(self, name: Limit, /) -> None:
-        """A request, connection or datagram met a named limit."""
+    def hits(self, transport: TransportName, counts: Mapping[bytes, int], elapsed_s: float, /) -> None:
+        """Answers from the cache were handed to the socket together; answered() is not told of them.
+
+        counts: how many, by the eight octets of operation and response code. elapsed_s: from the first octet read
+        of the first of them to the last one written. Their clients are told to sources(), later.
+        """
+
+    def sources(self, counts: Mapping[str, int], /) -> None:
+        """How many resolutions hits() told of came from which addresses."""
+
+    def is_sample_due(self, count: int, /) -> bool:
+        """hits() told of so many; whether one of them is wanted by sampled()."""
+
+    def sampled(self, transport: TransportName, request: bytes, response: bytes, host: str, /) -> None:
+        """One of the hits, as whole messages, and its client's address."""
+
+    def limit_reached(self, name: Limit, count: int = 1, /) -> None:
+        """So many requests, connections or datagrams met a named limit."""
 
     def undecodable(self, transport: TransportName, /) -> None:
         """Octets that are no request were dropped or refused."""
@@ -107,7 +123,20 @@ class SilentObserver:
     ) -> None:
         """See TransportObserver."""
 
-    def limit_reached(self, name: Limit) -> None:
+    def hits(self, transport: TransportName, counts: Mapping[bytes, int], elapsed_s: float) -> None:
+        """See TransportObserver."""
+
+    def sources(self, counts: Mapping[str, int]) -> None:
+        """See TransportObserver."""
+
+    def is_sample_due(self, count: int) -> bool:
+        """See TransportObserver."""
+        return False
+
+    def sampled(self, transport: TransportName, request: bytes, response: bytes, host: str) -> None:
+        """See TransportObserver."""
+
+    def limit_reached(self, name: Limit, count: int = 1) -> None:
         """See TransportObserver."""
 
     def undecodable(self, transport: TransportName) -> None:

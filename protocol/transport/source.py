@@ -1,7 +1,6 @@
 """The source check in front of every listener: access lists, and one token bucket per source network.
 
-A bucket is kept as one number, the time at which it would be full again (the generic cell rate algorithm), so that a
-check is a dictionary look-up and an addition.
+A check is a dictionary look-up and an addition in a bucket (buckets.py).
 """
 
 import ipaddress
@@ -10,9 +9,10 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-ENTRIES_MAX: Final = 65_536  # sources and networks remembered; about 20 MB when full of forged addresses
+from protocol.transport.buckets import FULL, OVER, PACKETS, Buckets
+
+ENTRIES_MAX: Final = 65_536  # hosts remembered; about 15 MB when full of forged addresses
 ANSWER_EVERY: Final = 4  # datagrams over the limit for each that is told RC 2: more would amplify a flood
-_PROBES_MAX: Final = 8  # busy buckets passed over to make room: forged sources cannot reset a busy one
 _ROUNDING: Final = 0.001  # of a token: sums of floats must not cost a whole one
 _IPV4_PREFIX: Final = 24
 _IPV6_PREFIX: Final = 56
@@ -32,23 +32,19 @@ class Verdict(Enum):
     """On no account: silence, a closed connection, HTTP 403."""
 
 
-class _Bucket:
-    __slots__ = ("full_s", "over", "packets_full_s")
-
-    def __init__(self, now_s: float) -> None:
-        self.full_s = now_s
-        self.packets_full_s = now_s
-        self.over = 0
+NO_BUCKET: Final = -1
 
 
 class _Source:
-    """What is known of one host: whether it may ask at all, and whose bucket it draws from."""
+    """What is known of one host: whether it may ask at all, and where the bucket stands that it draws from."""
 
-    __slots__ = ("bucket", "refused")
+    __slots__ = ("network", "refused", "tag", "way")
 
-    def __init__(self, *, refused: bool, bucket: _Bucket | None) -> None:
+    def __init__(self, *, refused: bool, network: str = "") -> None:
+        """network: what shares its bucket; empty for a host without one."""
         self.refused = refused
-        self.bucket = bucket
+        self.network = network
+        self.way, self.tag = NO_BUCKET, 0
 
 
 class SourceCheck:
@@ -56,7 +52,7 @@ class SourceCheck:
 
     allow: networks that may ask, empty for all. deny: networks that may not, even when allowed. unlimited: networks
     without a bucket. rate_per_s: tokens that a network gains per second, 0 for no limit; burst: tokens that it may
-    save up. Networks are written as CIDR; ValueError for anything else.
+    save up. Networks are written as CIDR; ValueError for anything else. buckets: shared with whom; None for nobody.
     """
 
     def __init__(
@@ -68,6 +64,7 @@ class SourceCheck:
         burst: float = 1,
         unlimited: Iterable[str] = (),
         entries_max: int = ENTRIES_MAX,
+        buckets: Buckets | None = None,
     ) -> None:
         assert burst >= 1
         assert rate_per_s >= 0
@@ -75,24 +72,31 @@ class SourceCheck:
         self._allow = parse_networks(allow)
         self._deny = parse_networks(deny)
         self._unlimited = parse_networks(unlimited)
-        self._token_s = 1 / rate_per_s if rate_per_s else 0.0
-        self._tolerance_s = (burst - 1 + _ROUNDING) * self._token_s
+        self.token_s = 1 / rate_per_s if rate_per_s else 0.0
+        """Seconds that it takes to gain a token; 0 without a limit."""
+        self.tolerance_s = (burst - 1 + _ROUNDING) * self.token_s
+        """How far ahead of now the time may be at which a bucket is full again."""
         self._entries_max = entries_max
         self._sources: dict[str, _Source] = {}
-        self._buckets: dict[str, _Bucket] = {}
+        self.buckets = buckets or Buckets()
 
     def check(self, host: str, now_s: float) -> Verdict:
         """Takes one token for a request of this host. now_s: monotonic."""
-        source = self._sources.get(host) or self._learn(host, now_s)
-        bucket = source.bucket
-        if bucket is None:
+        source = self._sources.get(host) or self._learn(host)
+        if not source.network:
             return Verdict.REFUSED if source.refused else Verdict.ADMIT
-        full_s = max(bucket.full_s, now_s)
-        if full_s - now_s <= self._tolerance_s:
-            bucket.full_s = full_s + self._token_s
+        times, full = self.buckets.times, self._way(source, now_s) + FULL
+        full_s = max(times[full], now_s)
+        if full_s - now_s <= self.tolerance_s:
+            times[full] = full_s + self.token_s
             return Verdict.ADMIT
-        bucket.over += 1
-        return Verdict.LIMITED_SILENT if bucket.over % ANSWER_EVERY else Verdict.LIMITED
+        return self.over(source.way)
+
+    def over(self, way: int) -> Verdict:
+        """What becomes of a request for which the bucket at this place has no token."""
+        words = self.buckets.words
+        words[way + OVER] = over = (words[way + OVER] + 1) % ANSWER_EVERY
+        return Verdict.LIMITED_SILENT if over else Verdict.LIMITED
 
     def may_send(self, host: str, packets: int, now_s: float) -> bool:
         """Takes tokens for the packets of a long answer to this host; False, and none taken, when none is left.
@@ -100,32 +104,50 @@ class SourceCheck:
         A request may be forged, and one of a hundred octets can ask for a quarter of a megabyte. These tokens are
         apart from those of requests, at the same rate, so that such forgeries do not cost a network its requests.
         """
-        bucket = (self._sources.get(host) or self._learn(host, now_s)).bucket
-        if bucket is None:
+        source = self._sources.get(host) or self._learn(host)
+        if not source.network:
             return True
-        full_s = max(bucket.packets_full_s, now_s)
-        if full_s - now_s > self._tolerance_s:
+        times, full = self.buckets.times, self._way(source, now_s) + PACKETS
+        full_s = max(times[full], now_s)
+        if full_s - now_s > self.tolerance_s:
             return False
-        bucket.packets_full_s = full_s + packets * self._token_s
+        times[full] = full_s + packets * self.token_s
         return True
 
     def is_refused(self, host: str, now_s: float) -> bool:
         """Whether the access lists refuse this host; takes no token."""
-        return (self._sources.get(host) or self._learn(host, now_s)).refused
+        return (self._sources.get(host) or self._learn(host)).refused
 
     def retry_after_s(self, host: str, now_s: float) -> float:
         """Seconds until this host's network has a token again; 0 when it has one."""
-        bucket = (self._sources.get(host) or self._learn(host, now_s)).bucket
-        return 0.0 if bucket is None else max(0.0, bucket.full_s - self._tolerance_s - now_s)
+        source = self._sources.get(host) or self._learn(host)
+        if not source.network:
+            return 0.0
+        return max(0.0, self.buckets.times[self._way(source, now_s) + FULL] - self.tolerance_s - now_s)
 
-    def _learn(self, host: str, now_s: float) -> _Source:
+    def place(self, host: str, now_s: float) -> tuple[bool, int, int]:
+        """For a path that remembers hosts itself: whether one is refused, where its bucket stands, and its tag.
+
+        The place is NO_BUCKET for a host without a limit, and counts while the tag stands there.
+        """
+        source = self._sources.get(host) or self._learn(host)
+        if source.network:
+            self._way(source, now_s)
+        return source.refused, source.way, source.tag
+
+    def _way(self, source: _Source, now_s: float) -> int:
+        if source.way == NO_BUCKET or self.buckets.words[source.way] != source.tag:
+            source.way, source.tag = self.buckets.find(source.network, now_s)
+        return source.way
+
+    def _learn(self, host: str) -> _Source:
         address = _parse_address(host)
         if address is None or self._is_denied(address):
-            source = _Source(refused=True, bucket=None)
-        elif not self._token_s or _is_in(address, self._unlimited):
-            source = _Source(refused=False, bucket=None)
+            source = _Source(refused=True)
+        elif not self.token_s or _is_in(address, self._unlimited):
+            source = _Source(refused=False)
         else:
-            source = _Source(refused=False, bucket=self._bucket(source_network(host), now_s))
+            source = _Source(refused=False, network=source_network(host))
         if len(self._sources) >= self._entries_max:
             self._sources.pop(next(iter(self._sources)))
         self._sources[host] = source
@@ -133,24 +155,6 @@ class SourceCheck:
 
     def _is_denied(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         return _is_in(address, self._deny) or bool(self._allow and not _is_in(address, self._allow))
-
-    def _bucket(self, network: str, now_s: float) -> _Bucket:
-        bucket = self._buckets.get(network)
-        if bucket is None:
-            if len(self._buckets) >= self._entries_max:
-                self._make_room(now_s)
-            bucket = self._buckets[network] = _Bucket(now_s)
-        return bucket
-
-    def _make_room(self, now_s: float) -> None:
-        """Forgets the oldest bucket that is full again, or else simply the oldest."""
-        for _ in range(_PROBES_MAX):
-            network, bucket = next(iter(self._buckets.items()))
-            del self._buckets[network]
-            if bucket.full_s <= now_s:
-                return
-            self._buckets[network] = bucket
-        del self._buckets[next(iter(self._buckets))]
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:

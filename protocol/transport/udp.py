@@ -6,10 +6,10 @@ where a limit says so.
 """
 
 import asyncio
+import socket
 import time
-from typing import Any, Final, cast
-
-import structlog
+from collections.abc import Mapping
+from typing import Final
 
 from protocol.codes import ResponseCode
 from protocol.errors import WireError
@@ -22,6 +22,7 @@ from protocol.transport.base import (
     SILENT,
     Answer,
     InFlight,
+    Limit,
     Peer,
     Responder,
     TransportObserver,
@@ -30,28 +31,29 @@ from protocol.transport.base import (
     remember,
     respond,
 )
+from protocol.transport.fast_path import FAST_PATH, FastPath
+from protocol.transport.intake import Address
 from protocol.transport.sockets import bound_address, inode_of, open_udp, peer_address, udp_drops
-from protocol.transport.source import SourceCheck, Verdict
+from protocol.transport.source import SourceCheck
 
-SEND_BUFFER_OCTETS: Final = 1_048_576  # answers that the kernel did not take; beyond, they are dropped
-
-log = structlog.get_logger(__name__)
-
-Address = tuple[Any, ...]
+SOURCES_TOLD_S: Final = 1.0  # how often the addresses of cached answers are counted
 
 
-class UdpListener(asyncio.DatagramProtocol):
+class UdpListener:
     """One bound datagram socket; made by listen_udp()."""
 
     def __init__(
         self,
+        bound: socket.socket,
         responder: Responder,
         *,
         source: SourceCheck,
         cache: AnswerCache | None,
         observer: TransportObserver,
         misses_max: int,
+        path: FastPath,
     ) -> None:
+        self._socket = bound
         self._responder = responder
         self._source = source
         self._cache = cache
@@ -60,53 +62,77 @@ class UdpListener(asyncio.DatagramProtocol):
         self._reassembler: Reassembler[Address] = Reassembler()
         self._misses: set[tuple[Address, bytes]] = set()
         self._in_flight = InFlight()
-        self._draining = False
-        self._closed = asyncio.Event()
-        self.address = ("", 0)
-        self.inode = 0
+        self._intake = path.intake(bound, source=source, cache=cache, owner=self)
+        self._loop = asyncio.get_running_loop()
+        self._telling: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.address = bound_address(bound)
+        self._inode = inode_of(bound)
 
     @property
     def drops(self) -> int:
         """Datagrams that the kernel dropped because we were too slow, since the socket was opened."""
-        return udp_drops(self.inode)
+        return udp_drops(self._inode)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is ready."""
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        self._unsent = cast(asyncio.WriteTransport, transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
-        self._closed.set()
-
-    def error_received(self, exc: Exception) -> None:
-        """A client could not be reached; that is its own affair."""
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        """Answers from the cache at once, or hands the datagram on."""
-        now_s = time.monotonic()
-        verdict = self._source.check(addr[0], now_s)
-        if verdict is not Verdict.ADMIT:
-            self._over_limit(data, addr, verdict, now_s)
-            return
-        if self._cache is not None:
-            hit = self._cache.get(data, now_s, time.time())
-            if hit is not None:
-                self._send(hit, addr)
-                self._observer.answered("udp", data, hit, "hit", time.monotonic() - now_s, host=addr[0])
-                return
-        self._miss(data, addr, now_s)
+    def open(self) -> None:
+        """Begins to answer."""
+        self._loop.add_reader(self._socket.fileno(), self._intake.drain)
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
-        """Takes nothing new, finishes what is in flight within drain_s, then closes the socket."""
-        self._draining = True
+        """Takes nothing new, finishes what is in flight within drain_s, then closes the socket. Safe to repeat."""
+        if self._closed:
+            return
+        self._loop.remove_reader(self._socket.fileno())
         await self._in_flight.wait(drain_s)
-        self._transport.close()
-        await self._closed.wait()
+        self._flush()
+        if self._telling is not None:
+            self._telling.cancel()
+            self._tell_sources()
+        self._closed = True
+        self._socket.close()
+
+    # What the intake hands over
+
+    def miss(self, octets: bytes, address: Address, now_s: float) -> None:
+        """See IntakeOwner."""
+        self._miss(octets, address, now_s)
+
+    def long_hit(self, request: bytes, response: bytes, address: Address, now_s: float) -> None:
+        """See IntakeOwner."""
+        self._send(response, address)
+        elapsed_s = time.monotonic() - now_s
+        self._observer.answered("udp", request, response, "hit", elapsed_s, host=address[0])
+
+    def over_limit(self, octets: bytes, address: Address, now_s: float) -> None:
+        """See IntakeOwner."""
+        if looks_like_request(octets):
+            self._shed(octets, address, ResponseCode.ERROR, "too many requests from your network", now_s)
+
+    def limited(self, name: Limit, count: int) -> None:
+        """See IntakeOwner."""
+        self._observer.limit_reached(name, count)
+
+    def hits(self, counts: Mapping[bytes, int], elapsed_s: float) -> None:
+        """See IntakeOwner."""
+        self._observer.hits("udp", counts, elapsed_s)
+        if self._telling is None:
+            self._telling = self._loop.call_later(SOURCES_TOLD_S, self._tell_sources)
+
+    def is_sample_due(self, count: int) -> bool:
+        """See IntakeOwner."""
+        return self._observer.is_sample_due(count)
+
+    def sampled(self, request: bytes, response: bytes, host: str) -> None:
+        """See IntakeOwner."""
+        self._observer.sampled("udp", request, response, host)
+
+    def _tell_sources(self) -> None:
+        self._telling = None
+        self._observer.sources(self._intake.take_sources())
 
     def _miss(self, data: bytes, addr: Address, now_s: float) -> None:
         message = self._whole_message(data, addr, now_s)
-        if message is None or self._draining or (addr, message) in self._misses:
+        if message is None or (addr, message) in self._misses:
             return  # a retransmission of what is being worked on is answered once
         if len(self._misses) >= self._misses_max:
             self._observer.limit_reached("concurrent_misses")
@@ -146,31 +172,31 @@ class UdpListener(asyncio.DatagramProtocol):
         elapsed_s = time.monotonic() - miss.started_s
         self._observer.answered("udp", miss.message, answer.octets, "miss", elapsed_s, host=miss.addr[0])
 
-    def _over_limit(self, data: bytes, addr: Address, verdict: Verdict, now_s: float) -> None:
-        self._observer.limit_reached("source_refused" if verdict is Verdict.REFUSED else "source_rate")
-        if verdict is Verdict.LIMITED and looks_like_request(data):
-            self._shed(data, addr, ResponseCode.ERROR, "too many requests from your network", now_s)
-
     def _shed(self, data: bytes, addr: Address, code: ResponseCode, text: str, started_s: float) -> None:
         response = refusal(data, code, text)
         self._send(response, addr)
         self._observer.answered("udp", data, response, "shed", time.monotonic() - started_s, host=addr[0])
 
     def _send(self, octets: bytes, addr: Address) -> None:
-        if not addr[1] or self._transport.is_closing():
+        if not addr[1] or self._closed:
             return  # port 0 is forged: nothing can be sent there
-        if self._unsent.get_write_buffer_size() > SEND_BUFFER_OCTETS:
-            self._observer.limit_reached("send_buffer")
-            return
         if len(octets) <= PACKET_OCTETS:
-            self._transport.sendto(octets, addr)
+            self._send_packet(octets, addr)
             return
         packets = split(octets)
         if not self._source.may_send(addr[0], len(packets), time.monotonic()):
             self._observer.limit_reached("source_rate")  # a real client asks again, or over TCP
             return
         for packet in packets:
-            self._transport.sendto(packet, addr)
+            self._send_packet(packet, addr)
+
+    def _send_packet(self, packet: bytes, addr: Address) -> None:
+        if self._intake.send(packet, addr):
+            self._loop.call_soon(self._flush)  # with whatever else is to be sent in this turn of the loop
+
+    def _flush(self) -> None:
+        if not self._closed and (lost := self._intake.flush()):
+            self._observer.limit_reached("send_buffer", lost)
 
 
 class _Miss:
@@ -198,22 +224,23 @@ async def listen_udp(
     cache: AnswerCache | None = None,
     observer: TransportObserver = SILENT,
     misses_max: int = MISSES_MAX,
+    path: FastPath | None = None,
 ) -> UdpListener:
     """Answers Handle requests on a UDP port.
 
     host: a literal address. port: 0 for a free one, told by the result's address. misses_max: requests that the cache
-    does not hold and that are worked on at once; more are told that we are busy. Raises SettingsError when the port
-    cannot be opened.
+    does not hold and that are worked on at once; more are told that we are busy. path: None for the one that
+    this process has chosen; the cache is of the same path. Raises SettingsError when the port cannot be opened.
     """
+    bound = open_udp(host, port)
     listener = UdpListener(
+        bound,
         responder,
         source=source,
         cache=cache,
         observer=observer,
         misses_max=misses_max,
+        path=path or FAST_PATH,
     )
-    bound = open_udp(host, port)
-    listener.address = bound_address(bound)
-    listener.inode = inode_of(bound)
-    await asyncio.get_running_loop().create_datagram_endpoint(lambda: listener, sock=bound)
+    listener.open()
     return listener

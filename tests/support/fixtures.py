@@ -12,6 +12,7 @@ import pytest
 from tests.support.scratch import scratch_directory
 
 if TYPE_CHECKING:
+    from protocol.transport.fast_path import FastPath
     from tests.support.postgres import TestPostgres
     from tests.support.valkey import TestValkey
     from tests.support.world import World
@@ -28,6 +29,14 @@ def postgres() -> Iterator["TestPostgres"]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(params=["pure", "compiled"])
+def path(request: pytest.FixtureRequest) -> "FastPath":
+    """Give one implementation of the data path, and in a second run of the test the other one."""
+    from tests.support.paths import path_of
+
+    return path_of(request.param)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from protocol.bodies import ResolutionRequest, ResolutionResponse
@@ -123,8 +123,22 @@ class Watcher:
         self.hosts.append(host)
         self.changed.set()
 
-    def limit_reached(self, name: Limit) -> None:
-        self.limits.append(name)
+    def hits(self, transport: TransportName, counts: Mapping[bytes, int], elapsed_s: float) -> None:
+        assert elapsed_s >= 0
+        self.answers += [(transport, "hit")] * sum(counts.values())
+        self.changed.set()
+
+    def sources(self, counts: Mapping[str, int]) -> None:
+        self.hosts += [host for host, count in counts.items() for _ in range(count)]
+
+    def is_sample_due(self, count: int) -> bool:
+        return False
+
+    def sampled(self, transport: TransportName, request: bytes, response: bytes, host: str) -> None:
+        raise AssertionError("no sample was due")
+
+    def limit_reached(self, name: Limit, count: int = 1) -> None:
+        self.limits += [name] * count
         self.changed.set()
 
     def undecodable(self, transport: TransportName) -> None:

@@ -10,7 +10,19 @@ import pytest
 from tests.support.markdown import section
 from tests.support.tree import ROOT, parse, python_files
 
-KINDS: Final = frozenset({"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum", "CounterMetricFamily"})
+KINDS: Final = frozenset(
+    {
+        "Counter",
+        "CounterMetricFamily",
+        "Enum",
+        "Gauge",
+        "Histogram",
+        "Info",
+        "Summary",
+        "TallyCounter",
+        "TallyHistogram",
+    }
+)
 NAME: Final = re.compile(r"\bhandlegrid_[a-z0-9_]*[a-z0-9]\b")
 DAEMONS: Final = ("registry", "resolver")
 

@@ -10,6 +10,8 @@ import pytest
 
 from protocol.codes import ResponseCode
 from protocol.handle import Handle
+from protocol.runtime.day_counters import outcome_of_code
+from protocol.transport.source import source_network
 from registry.operations import Operations
 from registry.outcomes import IMPORT, OPERATOR, Created, Creation, Result, Unchanged
 from registry.statistics import CountedCreations, DailyStatistics
@@ -53,15 +55,19 @@ def statistics(
     return DailyStatistics(store, wall_clock=clock, sources_max=sources_max, utc_offset_s=utc_offset_s)
 
 
+def resolved(counted: DailyStatistics, code: ResponseCode, elapsed_s: float, host: str) -> None:
+    counted.counters.record(counted._wall_clock(), outcome_of_code(code), elapsed_s, source_network(host))
+
+
 async def test_counts_are_added_peaks_and_extremes_are_kept(store: Store) -> None:
     clock = Clock()
     for process in range(2):
         counted = statistics(store, clock)
         for elapsed_s in (0.001, 0.003, 0.002)[: 3 - process]:
-            counted.resolved(ResponseCode.SUCCESS, elapsed_s, "192.0.2.1")
+            resolved(counted, ResponseCode.SUCCESS, elapsed_s, "192.0.2.1")
         clock.now += 60
-        counted.resolved(ResponseCode.HANDLE_NOT_FOUND, 0.5, "192.0.2.200")
-        counted.resolved(ResponseCode.ERROR, 0.0005, "2001:db8::1")
+        resolved(counted, ResponseCode.HANDLE_NOT_FOUND, 0.5, "192.0.2.200")
+        resolved(counted, ResponseCode.ERROR, 0.0005, "2001:db8::1")
         counted.registered(4)
         await counted.write()
         await counted.write()
@@ -79,7 +85,7 @@ async def test_networks_beyond_the_bound_are_counted_together(store: Store) -> N
     for _ in range(2):  # a restarted process knows which networks the day names already
         counted = statistics(store, Clock(), sources_max=2)
         for host in ("192.0.2.1", "198.51.100.1", "203.0.113.1"):
-            counted.resolved(ResponseCode.SUCCESS, 0.001, host)
+            resolved(counted, ResponseCode.SUCCESS, 0.001, host)
             await counted.write()
 
     assert await sources(store) == {"192.0.2.0/24": 2, "198.51.100.0/24": 2, "other": 2}
@@ -88,9 +94,9 @@ async def test_networks_beyond_the_bound_are_counted_together(store: Store) -> N
 async def test_a_day_begins_where_the_operator_says(store: Store) -> None:
     clock = Clock()
     counted = statistics(store, clock, utc_offset_s=28_800)
-    counted.resolved(ResponseCode.SUCCESS, 0.001, "192.0.2.1")
+    resolved(counted, ResponseCode.SUCCESS, 0.001, "192.0.2.1")
     clock.now += 5 * 3_600
-    counted.resolved(ResponseCode.SUCCESS, 0.001, "192.0.2.1")
+    resolved(counted, ResponseCode.SUCCESS, 0.001, "192.0.2.1")
     await counted.write()
 
     days = [record["day"] for record in await rows(store, "SELECT day FROM daily_statistics ORDER BY day")]
@@ -99,7 +105,7 @@ async def test_a_day_begins_where_the_operator_says(store: Store) -> None:
 
 async def test_what_cannot_be_written_is_kept_for_the_next_time(store: Store) -> None:
     counted = statistics(store, Clock())
-    counted.resolved(ResponseCode.SUCCESS, 0.001, "192.0.2.1")
+    resolved(counted, ResponseCode.SUCCESS, 0.001, "192.0.2.1")
     async with store.connection() as connection:
         await connection.execute("ALTER TABLE daily_sources RENAME TO away")
 
@@ -135,8 +141,8 @@ async def test_two_processes_may_add_at_the_same_time(store: Store) -> None:
     both = [statistics(store, Clock()) for _ in range(2)]
     for _ in range(20):
         for counted in both:
-            counted.resolved(ResponseCode.SUCCESS, 0.001, "192.0.2.1")
-            counted.resolved(ResponseCode.SUCCESS, 0.001, "198.51.100.1")
+            resolved(counted, ResponseCode.SUCCESS, 0.001, "192.0.2.1")
+            resolved(counted, ResponseCode.SUCCESS, 0.001, "198.51.100.1")
         await asyncio.gather(*(counted.write() for counted in both))
 
     assert await sources(store) == {"192.0.2.0/24": 40, "198.51.100.0/24": 40}

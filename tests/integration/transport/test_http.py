@@ -21,7 +21,7 @@ from protocol.codes import ResponseCode
 from protocol.errors import SettingsError
 from protocol.message import decode_message
 from protocol.transport import http
-from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.answer_table import AnswerTable
 from protocol.transport.http import is_tls, listen_http, peer_host
 from protocol.transport.source import SourceCheck
 from protocol.transport.tunnel import MESSAGE_TYPE, add_tunnel
@@ -307,7 +307,7 @@ async def test_a_port_in_use_is_told_with_its_remedy() -> None:
 
 
 async def test_the_tunnel_answers_on_any_path(session: aiohttp.ClientSession) -> None:
-    echo, watcher, cache = Echo(cache_s=60), Watcher(), AnswerCache()
+    echo, watcher, cache = Echo(cache_s=60), Watcher(), AnswerTable()
     app = application()
     add_tunnel(app, echo, cache=cache, observer=watcher)
     listener = await listen_http(app, "127.0.0.1", 0, source=anyone())

@@ -11,7 +11,7 @@ import pytest
 from protocol.codes import DEFAULT_FLAGS, OpFlag, ResponseCode
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message
 from protocol.transport import tcp_connection
-from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.answer_table import AnswerTable
 from protocol.transport.source import SourceCheck
 from protocol.transport.tcp import TcpListener, listen_tcp
 from tests.support.transport import WAIT_S, Echo, Watcher, anyone, resolution
@@ -85,7 +85,7 @@ async def test_the_keep_alive_flag_and_the_trailing_field_keep_the_connection(re
 
 @pytest.mark.parametrize("cache_s", [None, 60.0])
 async def test_requests_that_have_come_already_are_all_answered_in_order(cache_s: float | None) -> None:
-    listener = await listen_tcp("127.0.0.1", 0, Echo(cache_s=cache_s), source=anyone(), cache=AnswerCache())
+    listener = await listen_tcp("127.0.0.1", 0, Echo(cache_s=cache_s), source=anyone(), cache=AnswerTable())
     async with connected(listener) as client:
         client.writer.write(b"".join(resolution(request_id=number).encode() for number in range(1, 31)))
         ids = [(await client.receive()).envelope.request_id for _ in range(30)]

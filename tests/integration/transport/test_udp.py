@@ -9,8 +9,9 @@ from protocol.codes import OpFlag, ResponseCode
 from protocol.generations import Generations
 from protocol.message import ENVELOPE_OCTETS, Message, decode_message
 from protocol.packets import PACKET_OCTETS, Reassembler, split
-from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.answer_cache import OCTETS_MAX
 from protocol.transport.base import Peer, Reply
+from protocol.transport.fast_path import FastPath
 from protocol.transport.source import SourceCheck
 from protocol.transport.udp import listen_udp
 from tests.support.transport import Datagrams, Echo, Watcher, answer_to, anyone, resolution
@@ -27,9 +28,9 @@ async def whole(client: Datagrams) -> Message:
     return decode_message(joined)
 
 
-async def test_a_request_is_answered_to_where_it_came_from(loopback: str) -> None:
+async def test_a_request_is_answered_to_where_it_came_from(loopback: str, path: FastPath) -> None:
     echo, watcher = Echo(), Watcher()
-    listener = await listen_udp(loopback, 0, echo, source=anyone(), observer=watcher)
+    listener = await listen_udp(loopback, 0, echo, source=anyone(), observer=watcher, path=path)
     with Datagrams(listener.address) as client:
         answer = await client.ask(resolution(request_id=42))
 
@@ -40,11 +41,13 @@ async def test_a_request_is_answered_to_where_it_came_from(loopback: str) -> Non
     await listener.close()
 
 
-async def test_a_cached_answer_needs_no_responder_and_carries_the_new_request_id() -> None:
+async def test_a_cached_answer_needs_no_responder_and_carries_the_new_request_id(path: FastPath) -> None:
     echo, watcher, generations = Echo(cache_s=60), Watcher(), Generations()
     echo.stamp = generations.stamp(b"20.500.1/PUMP-7", b"20.500.1")
-    cache = AnswerCache(generations=generations)
-    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone(), cache=cache, observer=watcher)
+    cache = path.answer_table(octets_max=OCTETS_MAX, generations=generations)
+    listener = await listen_udp(
+        "127.0.0.1", 0, echo, source=anyone(), cache=cache, observer=watcher, path=path
+    )
     with Datagrams(listener.address) as client:
         first = await client.ask(resolution(request_id=1))
         await watcher.until(lambda: len(watcher.answers) == 1)
@@ -58,9 +61,11 @@ async def test_a_cached_answer_needs_no_responder_and_carries_the_new_request_id
     await listener.close()
 
 
-async def test_long_requests_and_answers_travel_in_packets_of_512_octets(loopback: str) -> None:
+async def test_long_requests_and_answers_travel_in_packets_of_512_octets(
+    loopback: str, path: FastPath
+) -> None:
     echo = Echo(data_octets=3_000)
-    listener = await listen_udp(loopback, 0, echo, source=anyone())
+    listener = await listen_udp(loopback, 0, echo, source=anyone(), path=path)
     request = resolution("20.500.1/" + "n" * 1_200)
     packets = split(request.encode())
     assert len(packets) == 3
@@ -73,9 +78,9 @@ async def test_long_requests_and_answers_travel_in_packets_of_512_octets(loopbac
     await listener.close()
 
 
-async def test_a_retransmission_of_a_request_in_progress_is_worked_on_once() -> None:
+async def test_a_retransmission_of_a_request_in_progress_is_worked_on_once(path: FastPath) -> None:
     echo = Echo(gate=asyncio.Event())
-    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone())
+    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone(), path=path)
     assert echo.gate is not None
     request = resolution().encode()
     with Datagrams(listener.address) as client:
@@ -92,9 +97,11 @@ async def test_a_retransmission_of_a_request_in_progress_is_worked_on_once() -> 
     await listener.close()
 
 
-async def test_more_misses_at_once_than_allowed_are_told_that_the_server_is_busy() -> None:
+async def test_more_misses_at_once_than_allowed_are_told_that_the_server_is_busy(path: FastPath) -> None:
     echo, watcher = Echo(gate=asyncio.Event()), Watcher()
-    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone(), observer=watcher, misses_max=2)
+    listener = await listen_udp(
+        "127.0.0.1", 0, echo, source=anyone(), observer=watcher, misses_max=2, path=path
+    )
     assert echo.gate is not None
     with Datagrams(listener.address) as client:
         client.send(*(resolution(request_id=number).encode() for number in (1, 2, 3)))
@@ -108,10 +115,10 @@ async def test_more_misses_at_once_than_allowed_are_told_that_the_server_is_busy
     await listener.close()
 
 
-async def test_over_its_rate_a_network_is_told_so_only_now_and_then() -> None:
+async def test_over_its_rate_a_network_is_told_so_only_now_and_then(path: FastPath) -> None:
     watcher = Watcher()
     source = SourceCheck(rate_per_s=0.001, burst=1)
-    listener = await listen_udp("127.0.0.1", 0, Echo(), source=source, observer=watcher)
+    listener = await listen_udp("127.0.0.1", 0, Echo(), source=source, observer=watcher, path=path)
     with Datagrams(listener.address) as client:
         await client.ask(resolution())
         client.send(*(resolution(request_id=number).encode() for number in range(1, 9)))
@@ -122,10 +129,10 @@ async def test_over_its_rate_a_network_is_told_so_only_now_and_then() -> None:
     await listener.close()
 
 
-async def test_a_small_request_cannot_make_us_send_many_packets_again_and_again() -> None:
+async def test_a_small_request_cannot_make_us_send_many_packets_again_and_again(path: FastPath) -> None:
     echo, watcher = Echo(data_octets=20_000), Watcher()
     source = SourceCheck(rate_per_s=10, burst=10)
-    listener = await listen_udp("127.0.0.1", 0, echo, source=source, observer=watcher)
+    listener = await listen_udp("127.0.0.1", 0, echo, source=source, observer=watcher, path=path)
     with Datagrams(listener.address) as client:
         client.send(*(resolution(request_id=number).encode() for number in range(1, 6)))
         first = await whole(client)
@@ -138,10 +145,10 @@ async def test_a_small_request_cannot_make_us_send_many_packets_again_and_again(
     await listener.close()
 
 
-async def test_a_refused_network_hears_nothing() -> None:
+async def test_a_refused_network_hears_nothing(path: FastPath) -> None:
     watcher = Watcher()
     source = SourceCheck(deny=["127.0.0.1/32"])
-    listener = await listen_udp("127.0.0.1", 0, Echo(), source=source, observer=watcher)
+    listener = await listen_udp("127.0.0.1", 0, Echo(), source=source, observer=watcher, path=path)
     with Datagrams(listener.address) as refused, Datagrams(listener.address, source="127.0.0.2") as admitted:
         refused.send(resolution().encode())
         await admitted.ask(resolution())
@@ -152,9 +159,9 @@ async def test_a_refused_network_hears_nothing() -> None:
     await listener.close()
 
 
-async def test_responses_and_fragments_of_a_header_are_never_answered() -> None:
+async def test_responses_and_fragments_of_a_header_are_never_answered(path: FastPath) -> None:
     watcher = Watcher()
-    listener = await listen_udp("127.0.0.1", 0, Echo(), source=anyone(), observer=watcher)
+    listener = await listen_udp("127.0.0.1", 0, Echo(), source=anyone(), observer=watcher, path=path)
     with Datagrams(listener.address) as client:
         client.send(answer_to(resolution().encode()), b"", b"x", bytes(19), bytes(43))
         await client.ask(resolution())
@@ -165,8 +172,8 @@ async def test_responses_and_fragments_of_a_header_are_never_answered() -> None:
     await listener.close()
 
 
-async def test_lengths_that_lie_get_an_error_that_echoes_the_request_id() -> None:
-    listener = await listen_udp("127.0.0.1", 0, Echo(), source=anyone())
+async def test_lengths_that_lie_get_an_error_that_echoes_the_request_id(path: FastPath) -> None:
+    listener = await listen_udp("127.0.0.1", 0, Echo(), source=anyone(), path=path)
     octets = resolution(request_id=77).encode()
     with Datagrams(listener.address) as client:
         client.send(octets[:16] + (2**31).to_bytes(4, "big") + octets[ENVELOPE_OCTETS:])
@@ -180,10 +187,10 @@ async def test_lengths_that_lie_get_an_error_that_echoes_the_request_id() -> Non
     await listener.close()
 
 
-async def test_random_datagrams_and_floods_of_fragments_leave_the_server_answering() -> None:
+async def test_random_datagrams_and_floods_of_fragments_leave_the_server_answering(path: FastPath) -> None:
     source = random.Random(20261120)
     echo = Echo()
-    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone())
+    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone(), path=path)
     first_packet = split(resolution("20.500.1/" + "n" * 1_200).encode())[0]
     with Datagrams(listener.address) as noise, Datagrams(listener.address) as client:
         for number in range(2_000):
@@ -200,11 +207,11 @@ async def test_random_datagrams_and_floods_of_fragments_leave_the_server_answeri
     await listener.close()
 
 
-async def test_a_bug_in_the_responder_is_answered_without_detail() -> None:
+async def test_a_bug_in_the_responder_is_answered_without_detail(path: FastPath) -> None:
     def broken(octets: bytes, peer: Peer, reply: Reply) -> None:
         raise RuntimeError("password is hunter2")
 
-    listener = await listen_udp("127.0.0.1", 0, broken, source=anyone())
+    listener = await listen_udp("127.0.0.1", 0, broken, source=anyone(), path=path)
     with Datagrams(listener.address) as client:
         answer = await client.ask(resolution(flags=OpFlag.RECU))
 
@@ -213,9 +220,9 @@ async def test_a_bug_in_the_responder_is_answered_without_detail() -> None:
     await listener.close()
 
 
-async def test_closing_finishes_what_is_in_flight_and_takes_nothing_new() -> None:
+async def test_closing_finishes_what_is_in_flight_and_takes_nothing_new(path: FastPath) -> None:
     echo = Echo(gate=asyncio.Event())
-    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone())
+    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone(), path=path)
     assert echo.gate is not None
     with Datagrams(listener.address) as client:
         client.send(resolution(request_id=1).encode())
@@ -231,17 +238,17 @@ async def test_closing_finishes_what_is_in_flight_and_takes_nothing_new() -> Non
     assert len(echo.asked) == 1
 
 
-async def test_closing_gives_up_what_does_not_end() -> None:
+async def test_closing_gives_up_what_does_not_end(path: FastPath) -> None:
     echo = Echo(gate=asyncio.Event())
-    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone())
+    listener = await listen_udp("127.0.0.1", 0, echo, source=anyone(), path=path)
     with Datagrams(listener.address) as client:
         client.send(resolution().encode())
         await echo.entered.wait()
         await listener.close(drain_s=0.01)
 
 
-async def test_datagrams_that_find_a_full_buffer_are_counted_by_the_kernel() -> None:
-    listener = await listen_udp("127.0.0.1", 0, Echo(), source=anyone())
+async def test_datagrams_that_find_a_full_buffer_are_counted_by_the_kernel(path: FastPath) -> None:
+    listener = await listen_udp("127.0.0.1", 0, Echo(), source=anyone(), path=path)
     junk = bytes(60_000)
     with Datagrams(listener.address) as client:
         for _ in range(2_000):  # 120 MB, while the loop does not turn

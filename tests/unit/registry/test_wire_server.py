@@ -23,7 +23,7 @@ from tests.support.transport import answer_of
 
 PUMP = Handle.parse("88.1/Pump-7")
 URL = HandleValue(index=1, type="URL", data=b"https://example.org/7", ttl=86_400)
-STAMP = (1, 2, 3, 4)
+STAMP = b"stamp of twelve"
 PEER = Peer(host="192.0.2.1", port=4711, transport="udp")
 NOW_S = 1_000.0
 WALL_S = 1_700_000_000.0

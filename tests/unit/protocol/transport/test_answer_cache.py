@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.generations import Generations
 from protocol.message import Envelope, Message, decode_message, matches_digest, split_digest
-from protocol.transport.answer_cache import ENTRY_OCTETS_MAX, AnswerCache
+from protocol.transport.answer_cache import ENTRY_OCTETS_MAX, OCTETS_MAX
+from protocol.transport.fast_path import FastPath
+from tests.support.paths import path_of
 
 WALL_S = 1_700_000_000.0
 
@@ -25,9 +27,9 @@ def response(to: Message, body: bytes = b"answer", wall_s: float = WALL_S) -> by
     ).encode()
 
 
-def test_an_equal_question_gets_what_a_fresh_answer_would_be() -> None:
-    cache = AnswerCache()
-    assert cache.put(request().encode(), response(request()), expires_s=60)
+def test_an_equal_question_gets_what_a_fresh_answer_would_be(path: FastPath) -> None:
+    cache = path.answer_table(octets_max=OCTETS_MAX)
+    assert cache.put(request().encode(), response(request()), 60)
     again = dataclasses.replace(
         request(request_id=99),
         header=dataclasses.replace(request().header, site_serial=5, recursion_count=7, expiration=123),
@@ -36,7 +38,7 @@ def test_an_equal_question_gets_what_a_fresh_answer_would_be() -> None:
 
 
 @pytest.mark.parametrize("version", [(2, 1), (2, 6), (2, 7), (2, 11)])
-def test_a_request_digest_is_made_for_the_very_request(version: tuple[int, int]) -> None:
+def test_a_request_digest_is_made_for_the_very_request(path: FastPath, version: tuple[int, int]) -> None:
     def asking(request_id: int, serial: int) -> Message:
         return Message.request(
             OpCode.RESOLUTION,
@@ -51,9 +53,9 @@ def test_a_request_digest_is_made_for_the_very_request(version: tuple[int, int])
     def plain(message: Message) -> Message:
         return dataclasses.replace(message, envelope=dataclasses.replace(message.envelope, suggested=version))
 
-    cache = AnswerCache()
+    cache = path.answer_table(octets_max=OCTETS_MAX)
     first, second = plain(asking(1, 1)), plain(asking(2, 2))
-    assert cache.put(first.encode(), response(first), expires_s=60)
+    assert cache.put(first.encode(), response(first), 60)
     hit = cache.get(second.encode(), 0, WALL_S)
     assert hit == response(second)
     assert hit is not None
@@ -75,9 +77,9 @@ def test_a_request_digest_is_made_for_the_very_request(version: tuple[int, int])
         dataclasses.replace(request(), envelope=Envelope(request_id=1, truncated=True)),
     ],
 )
-def test_another_question_is_a_miss(other: Message) -> None:
-    cache = AnswerCache()
-    cache.put(request().encode(), response(request()), expires_s=60)
+def test_another_question_is_a_miss(path: FastPath, other: Message) -> None:
+    cache = path.answer_table(octets_max=OCTETS_MAX)
+    cache.put(request().encode(), response(request()), 60)
     assert cache.get(other.encode(), 0, WALL_S) is None
 
 
@@ -92,40 +94,42 @@ def test_another_question_is_a_miss(other: Message) -> None:
         dataclasses.replace(request(), surplus=b"x"),
     ],
 )
-def test_sessions_credentials_certified_answers_and_pieces_never_enter(uncacheable: Message) -> None:
-    cache = AnswerCache()
-    assert not cache.put(uncacheable.encode(), response(request()), expires_s=60)
+def test_sessions_credentials_certified_answers_and_pieces_never_enter(
+    path: FastPath, uncacheable: Message
+) -> None:
+    cache = path.answer_table(octets_max=OCTETS_MAX)
+    assert not cache.put(uncacheable.encode(), response(request()), 60)
     assert len(cache) == 0
 
 
-def test_octets_behind_a_message_or_missing_from_it_never_enter() -> None:
-    cache = AnswerCache()
+def test_octets_behind_a_message_or_missing_from_it_never_enter(path: FastPath) -> None:
+    cache = path.answer_table(octets_max=OCTETS_MAX)
     whole = request().encode()
     for octets in (b"", whole[:30], whole[:-1], whole + b"x"):
-        assert not cache.put(octets, response(request()), expires_s=60)
+        assert not cache.put(octets, response(request()), 60)
         assert cache.get(octets, 0, WALL_S) is None
 
 
-def test_a_missing_credential_length_is_another_question_that_may_enter() -> None:
-    cache = AnswerCache()
+def test_a_missing_credential_length_is_another_question_that_may_enter(path: FastPath) -> None:
+    cache = path.answer_table(octets_max=OCTETS_MAX)
     bare = dataclasses.replace(request(), credential=None)
-    assert cache.put(bare.encode(), response(bare), expires_s=60)
+    assert cache.put(bare.encode(), response(bare), 60)
     assert cache.get(request().encode(), 0, WALL_S) is None
     assert cache.get(bare.encode(), 0, WALL_S) == response(bare)
 
 
-def test_the_digest_of_version_2_0_never_enters() -> None:
-    cache = AnswerCache()
+def test_the_digest_of_version_2_0_never_enters(path: FastPath) -> None:
+    cache = path.answer_table(octets_max=OCTETS_MAX)
     old = dataclasses.replace(
         request(flags=DEFAULT_FLAGS | OpFlag.RRDG),
         envelope=Envelope(version=(2, 0), suggested=(2, 0), request_id=1),
     )
-    assert not cache.put(old.encode(), response(old), expires_s=60)
+    assert not cache.put(old.encode(), response(old), 60)
 
 
-def test_an_entry_ends_at_its_time_or_when_what_it_was_made_from_changes() -> None:
+def test_an_entry_ends_at_its_time_or_when_what_it_was_made_from_changes(path: FastPath) -> None:
     generations = Generations()
-    cache = AnswerCache(generations=generations)
+    cache = path.answer_table(octets_max=OCTETS_MAX, generations=generations)
     octets = request().encode()
     cache.put(octets, response(request()), 60, generations.stamp(b"20.500.1/A", b"20.500.1"))
     assert cache.get(octets, 59.9, WALL_S) is not None
@@ -136,35 +140,38 @@ def test_an_entry_ends_at_its_time_or_when_what_it_was_made_from_changes() -> No
     assert cache.get(octets, 0, WALL_S) is None
 
 
-def test_what_was_asked_for_stays_when_room_is_made() -> None:
-    cache = AnswerCache(entries_max=3)
-    messages = [request(str(number).encode()) for number in range(5)]
-    for message in messages[:3]:
+def test_a_pass_over_cold_names_does_not_evict_what_is_in_use(path: FastPath) -> None:
+    cache = path.answer_table(octets_max=200_000)
+    hot = [request(f"hot {number}".encode()) for number in range(50)]
+    for message in hot:
         cache.put(message.encode(), response(message), 60)
-    cache.get(messages[0].encode(), 0, WALL_S)
-    for message in messages[3:]:
-        cache.put(message.encode(), response(message), 60)
-    kept = [cache.get(message.encode(), 0, WALL_S) is not None for message in messages]
-    assert kept == [True, False, False, True, True]
-    assert cache.evicted == 2
+        cache.get(message.encode(), 0, WALL_S)
+    for number in range(5_000):
+        cold = request(f"cold {number}".encode())
+        cache.put(cold.encode(), response(cold), 60)
+    assert all(cache.get(message.encode(), 0, WALL_S) for message in hot)
+    assert cache.evicted > 3_000
+    assert cache.octets <= 200_000
 
 
-def test_an_answer_that_is_too_large_is_not_kept() -> None:
-    cache = AnswerCache()
+def test_an_answer_that_is_too_large_is_not_kept(path: FastPath) -> None:
+    cache = path.answer_table(octets_max=OCTETS_MAX)
     assert not cache.put(request().encode(), response(request(), bytes(ENTRY_OCTETS_MAX)), 60)
-    assert not AnswerCache(octets_max=100).put(request().encode(), response(request()), 60)
+    assert not path.answer_table(octets_max=100).put(request().encode(), response(request()), 60)
 
 
+@pytest.mark.parametrize("name", ["pure", "compiled"])
 @given(
-    st.lists(
+    steps=st.lists(
         st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 400), st.integers(1, 5)),
         max_size=60,
     )
 )
 def test_the_cache_agrees_with_a_model_and_keeps_its_bounds(
+    name: str,
     steps: list[tuple[bool, int, int, int]],
 ) -> None:
-    cache = AnswerCache(octets_max=4_000, entries_max=6)
+    cache = path_of(name).answer_table(octets_max=4_000, entries_max=6)
     model: dict[int, tuple[bytes, int]] = {}
     for now_s, (is_put, number, size, life_s) in enumerate(steps):
         message = request(str(number).encode(), request_id=now_s)
@@ -181,9 +188,10 @@ def test_the_cache_agrees_with_a_model_and_keeps_its_bounds(
     assert (len(cache), cache.octets) == (0, 0)
 
 
-@given(st.binary(max_size=300), st.binary(max_size=300))
-def test_arbitrary_octets_never_raise(question: bytes, answer: bytes) -> None:
-    cache = AnswerCache()
+@pytest.mark.parametrize("name", ["pure", "compiled"])
+@given(question=st.binary(max_size=300), answer=st.binary(max_size=300))
+def test_arbitrary_octets_never_raise(name: str, question: bytes, answer: bytes) -> None:
+    cache = path_of(name).answer_table(octets_max=OCTETS_MAX)
     cache.put(question, answer, 60)
     cache.get(question, 0, WALL_S)
     whole = request().encode()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.transport.buckets import Buckets, octets_of
 from protocol.transport.source import ANSWER_EVERY, SourceCheck, Verdict, source_network
 
 
@@ -83,14 +84,31 @@ def test_retry_after_is_when_the_next_token_comes() -> None:
 
 
 def test_forged_sources_neither_fill_memory_nor_reset_a_busy_bucket() -> None:
-    check = SourceCheck(rate_per_s=1, burst=1_000, entries_max=4)
+    check = SourceCheck(rate_per_s=1, burst=1_000, entries_max=4, buckets=Buckets(sets=1))
     for _ in range(1_000):
         check.check("192.0.2.1", 0)
     for number in range(20):
         check.check(f"10.0.{number}.1", number)
     assert [check.check("192.0.2.1", 20) for _ in range(100)].count(Verdict.ADMIT) == 20
     assert len(check._sources) <= 4
-    assert len(check._buckets) <= 4
+
+
+def test_processes_draw_from_the_same_buckets() -> None:
+    memory = bytearray(octets_of(8))
+    one, other = (SourceCheck(rate_per_s=1, burst=2, buckets=Buckets(memory, sets=8)) for _ in range(2))
+    assert one.check("192.0.2.1", 0) is Verdict.ADMIT
+    assert other.check("192.0.2.2", 0) is Verdict.ADMIT
+    assert one.check("192.0.2.1", 0) is not Verdict.ADMIT
+    assert other.check("192.0.2.1", 0) is not Verdict.ADMIT
+
+
+@given(st.lists(st.integers(min_value=0, max_value=9), max_size=200))
+def test_a_bucket_that_lost_its_place_is_found_again_and_no_other_is_drawn_from(hosts: list[int]) -> None:
+    check = SourceCheck(rate_per_s=1, burst=2, buckets=Buckets(sets=1))
+    admitted = [0] * 10
+    for host in hosts:
+        admitted[host] += check.check(f"10.0.{host}.1", 0) is Verdict.ADMIT
+    assert all(admitted[host] >= min(1, hosts.count(host)) for host in range(10))
 
 
 @pytest.mark.parametrize(
