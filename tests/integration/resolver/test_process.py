@@ -14,6 +14,7 @@ import pytest
 from protocol.codes import ResponseCode
 from protocol.errors import SettingsError
 from protocol.message import ENVELOPE_OCTETS
+from protocol.transport.fast_path import FAST_PATH
 from resolver.daemon import RecursiveNode
 from tests.integration.resolver.loopback import (
     HOST,
