@@ -45,10 +45,14 @@ class Generations:
         """The slots as 64-bit numbers, for a reader that compares stamps by itself."""
         self._slots = memoryview(self.memory).cast("Q")
         self._barrier = threading.Lock()
+        if not self._slots[_LAST]:
+            self._slots[_LAST] = _fresh()
+        self.changes = self._slots[_LAST : _LAST + 1]
+        """last_change as the only item of a view, for whoever looks at it with every request."""
 
     @property
     def last_change(self) -> int:
-        """A number that differs after every change, whatever was marked; never 0 after the first.
+        """A number that differs after every change, whatever was marked; never 0.
 
         Whoever finds a stamp current and remembers the number that he saw before he looked need not compare again
         while it is the same.

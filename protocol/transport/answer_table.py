@@ -1,11 +1,12 @@
 """The answer cache in pure Python: responses in a bounded table; see answer_cache.py for what it promises."""
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from protocol.codes import OpFlag
 from protocol.generations import Generations, Stamp
-from protocol.message import ANSWER_LIFE_S, DIGEST_OCTETS, ENVELOPE_OCTETS, HASHES, DigestAlgorithm
+from protocol.message import ANSWER_LIFE_S, ENVELOPE_OCTETS, HASHES, DigestAlgorithm
 from protocol.transport.answer_cache import (
     BODY,
     ENTRY_OCTETS_MAX,
@@ -13,28 +14,32 @@ from protocol.transport.answer_cache import (
     is_cacheable_request,
     is_cacheable_response,
 )
-from protocol.transport.bounded_table import BoundedTable, TableEntry
+from protocol.transport.bounded_table import ASKED_MAX, BoundedTable, TableEntry
 
 _ENTRIES_MAX: Final = 2**31  # octets are what bounds it
-_CONTENT_OCTETS: Final = 96  # the entry's own fields, its expiry and the header of its octets, by tracemalloc
-_FLAGS_AT: Final = ENVELOPE_OCTETS + 8
+_CONTENT_OCTETS: Final = (
+    128  # the entry's own fields, its expiry, the headers of stamp and octets, by tracemalloc
+)
+_RRDG_AT: Final = ENVELOPE_OCTETS + 9
+_RRDG_OCTET: Final = OpFlag.RRDG >> 16 & 0xFF
 _RECURSION: Final = 34
-_SEQUENCE: Final = bytes(4)
-_RESERVED: Final = b"\0"
+_LENGTH: Final = BODY - 4
+_RESERVED: Final = bytes(2)
 _U32: Final = struct.Struct(">I")
 
 
 class _Entry(TableEntry):
-    """One answer. content: its stamp, then the whole response as it was first given."""
+    """One answer: the whole response as it was first given, and what it depends on."""
 
-    __slots__ = ("content", "expires_s", "start", "validated")
+    __slots__ = ("digested", "expires_s", "response", "stamp", "validated")
 
-    def __init__(self, content: bytes, start: int, expires_s: float) -> None:
-        self.content = content
-        self.start = start
+    def __init__(self, response: bytes, expires_s: float, stamp: Stamp | None) -> None:
+        self.response = response
         self.expires_s = expires_s
+        self.stamp = stamp
         self.validated = 0
-        """The last_change of the generations at which the stamp was found current; 0 when it was not looked at."""
+        """The last_change of the generations at which the stamp was found current."""
+        self.digested = bool(response[_RRDG_AT] & _RRDG_OCTET)
 
 
 class AnswerTable:
@@ -53,7 +58,10 @@ class AnswerTable:
         self._table: BoundedTable[_Entry] = BoundedTable(
             octets_max=octets_max, entries_max=entries_max or _ENTRIES_MAX
         )
+        self._find = self._table.entries.get
         self._generations = generations
+        self._changes: Sequence[int] | memoryview = (0,) if generations is None else generations.changes
+        self._tail, self._tail_until_s = b"", 0
 
     def __len__(self) -> int:
         return len(self._table)
@@ -71,36 +79,32 @@ class AnswerTable:
     def get(self, request: bytes, now_s: float, wall_s: float) -> bytes | None:
         """See AnswerCache."""
         key = request[:8] + request[16:32] + request[40:]
-        entry = self._table.get(key)
+        entry = self._find(key)
         if entry is None:
             return None
-        start = entry.start
-        if entry.expires_s <= now_s or (start and not self._is_current(entry)):
+        if entry.expires_s <= now_s or (entry.validated != self._changes[0] and not self._is_current(entry)):
             self._table.remove(key)
             return None
-        content = entry.content
-        parts = (
-            content[start : start + 8],
-            request[8:12],
-            _SEQUENCE,
-            content[start + 16 : start + _RECURSION],
-            request[_RECURSION : _RECURSION + 1],
-            _RESERVED,
-            _U32.pack(int(wall_s) + ANSWER_LIFE_S & 0xFFFF_FFFF),
-            *_rest(content, start, request),
+        if entry.asked < ASKED_MAX:
+            entry.asked += 1
+        if wall_s >= self._tail_until_s or wall_s < self._tail_until_s - 1:
+            self._make_tail(wall_s)
+        response = entry.response
+        tail = (
+            self._tail if not request[_RECURSION] else request[_RECURSION : _RECURSION + 1] + self._tail[1:]
         )
-        return b"".join(parts)
+        rest = _with_digest(response, request) if entry.digested else response[_LENGTH:]
+        return b"".join((response[:8], request[8:12], response[12:_RECURSION], tail, rest))
 
     def put(self, request: bytes, response: bytes, expires_s: float, stamp: Stamp | None = None) -> bool:
         """See AnswerCache."""
         if not (is_cacheable_request(request) and is_cacheable_response(response)):
             return False
         key = request[:8] + request[16:32] + request[40:]
-        content = (stamp or b"") + response
-        if len(key) + len(content) > ENTRY_OCTETS_MAX:
+        octets = len(response) + len(stamp or b"")
+        if len(key) + octets > ENTRY_OCTETS_MAX:
             return False
-        entry = _Entry(content, len(content) - len(response), expires_s)
-        return self._table.put(key, entry, len(content) + _CONTENT_OCTETS)
+        return self._table.put(key, _Entry(response, expires_s, stamp), octets + _CONTENT_OCTETS)
 
     def clear(self) -> None:
         """See AnswerCache."""
@@ -108,26 +112,21 @@ class AnswerTable:
 
     def _is_current(self, entry: _Entry) -> bool:
         """Whether nothing that the stamp covers was marked since; see Generations.last_change."""
-        if self._generations is None:
-            return True
-        last_change = self._generations.last_change
-        if entry.validated == last_change and last_change:
-            return True
-        if not self._generations.current(entry.content[: entry.start]):
+        last_change = self._changes[0]
+        if entry.stamp and self._generations is not None and not self._generations.current(entry.stamp):
             return False
         entry.validated = last_change
         return True
 
-
-def _rest(content: bytes, start: int, request: bytes) -> tuple[bytes, ...]:
-    """What follows the expiration: the body's length and the body, with this request's digest where there is one."""
-    body = start + BODY
-    if not content[start + _FLAGS_AT + 1] & _RRDG_OCTET:
-        return (content[start + BODY - 4 :],)
-    algorithm = DigestAlgorithm(content[body])
-    asked = request[ENVELOPE_OCTETS : BODY + _U32.unpack_from(request, BODY - 4)[0]]
-    digest = HASHES[algorithm](asked).digest()
-    return content[start + BODY - 4 : body + 1], digest, content[body + 1 + DIGEST_OCTETS[algorithm] :]
+    def _make_tail(self, wall_s: float) -> None:
+        """What stands between the site serial and the body's length: recursion count 0, reserved, the expiration."""
+        self._tail_until_s = int(wall_s) + 1
+        self._tail = _RESERVED + _U32.pack(int(wall_s) + ANSWER_LIFE_S & 0xFFFF_FFFF)
 
 
-_RRDG_OCTET: Final = OpFlag.RRDG >> 16 & 0xFF
+def _with_digest(response: bytes, request: bytes) -> bytes:
+    """The body's length and the body, with the digest of this very request."""
+    algorithm = DigestAlgorithm(response[BODY])
+    asked = request[ENVELOPE_OCTETS : BODY + _U32.unpack_from(request, _LENGTH)[0]]
+    digest: bytes = HASHES[algorithm](asked).digest()
+    return response[_LENGTH : BODY + 1] + digest + response[BODY + 1 + len(digest) :]

@@ -90,12 +90,13 @@ class BoundedTable(Generic[E]):
         units = units_max // PROBATION_PART
         self._probation = _Ring(is_main=False, count_max=count, units_max=units)
         self._main = _Ring(is_main=True, count_max=entries_max - count, units_max=units_max - units)
-        self._entries: dict[bytes, E] = {}
+        self.entries: dict[bytes, E] = {}
+        """What is held, for a look-up that counts what is asked for by itself; always the same dictionary."""
         self._forget_ghost()
         self.evicted = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     @property
     def octets(self) -> int:
@@ -104,7 +105,7 @@ class BoundedTable(Generic[E]):
 
     def get(self, key: bytes) -> E | None:
         """The entry of a key, which so is asked for."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         if entry is not None and entry.asked < ASKED_MAX:
             entry.asked += 1
         return entry
@@ -115,13 +116,13 @@ class BoundedTable(Generic[E]):
         octets: of its content and of what its class adds to an entry; key and table are added here. False, and
         nothing is held for the key, when that is more than a tenth of the table.
         """
-        if key in self._entries:
+        if key in self.entries:
             self.remove(key)
         entry.key, entry.asked = key, 0
         entry.units = units = -(-(octets + len(key) + OVERHEAD_OCTETS) // UNIT_OCTETS)
         if units > self._probation.units_max:
             return False
-        self._entries[key] = entry
+        self.entries[key] = entry
         if self._recall(key):
             self._main.add(entry)
         else:
@@ -132,16 +133,16 @@ class BoundedTable(Generic[E]):
 
     def remove(self, key: bytes) -> None:
         """Forgets what is held for a key; when it comes back, it enters the main queue."""
-        entry = self._entries.pop(key, None)
+        entry = self.entries.pop(key, None)
         if entry is not None:
             (self._main if entry.is_main else self._probation).take(entry)
             self._remember(key)
 
     def clear(self) -> None:
         """Forgets everything."""
-        for entry in self._entries.values():
+        for entry in self.entries.values():
             del entry.older, entry.newer
-        self._entries.clear()
+        self.entries.clear()
         self._probation.clear()
         self._main.clear()
         self._forget_ghost()
@@ -174,7 +175,7 @@ class BoundedTable(Generic[E]):
             self._evict(entry)
 
     def _evict(self, entry: TableEntry) -> None:
-        del self._entries[entry.key]
+        del self.entries[entry.key]
         self.evicted += 1
 
     def _remember(self, key: bytes) -> None:

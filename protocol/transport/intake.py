@@ -80,18 +80,19 @@ class Intake:
         owner: IntakeOwner,
     ) -> None:
         """opened: bound and non-blocking; it stays the caller's."""
-        self._socket = opened
+        self._receive, self._send = opened.recvfrom, opened.sendto
         self._source = source
-        self._cache = cache
+        self._look_up = _nothing if cache is None else cache.get
         self._owner = owner
         self._waiting: list[tuple[bytes, Address]] = []
         self._hosts: dict[str, int] = {}
 
     def drain(self) -> None:
-        """See DatagramIntake."""
+        """See DatagramIntake. Everything that is needed for each datagram is at hand: this is the hot loop."""
         now_s, wall_s = time.monotonic(), time.time()
-        receive, check = self._socket.recvfrom, self._source.check
+        receive, send, check, look_up = self._receive, self._send, self._source.check, self._look_up
         counts: dict[bytes, int] = {}
+        host, run = "", 0
         last = None
         for _ in range(DATAGRAMS_PER_WAKE):
             try:
@@ -104,15 +105,26 @@ class Intake:
             if verdict is not Verdict.ADMIT:
                 self._over_limit(octets, address, verdict, now_s)
                 continue
-            response = None if self._cache is None else self._cache.get(octets, now_s, wall_s)
+            response = look_up(octets, now_s, wall_s)
             if response is None:
                 self._owner.miss(octets, address, now_s)
-            elif len(response) > PACKET_OCTETS or not address[1]:
+                continue
+            if len(response) > PACKET_OCTETS or not address[1]:
                 self._owner.long_hit(octets, response, address, now_s)
-            else:
-                self._answer(response, address, counts)
-                last = octets, response, address[0]
+                continue
+            try:
+                send(response, address)
+            except OSError as error:
+                self._not_sent(error)
+            codes = response[_CODES]
+            counts[codes] = counts.get(codes, 0) + 1
+            if address[0] != host:
+                self._count(host, run)
+                host, run = address[0], 0
+            run += codes.startswith(_RESOLUTION)
+            last = octets, response, host
         if last is not None:
+            self._count(host, run)
             self._tell(counts, last, time.monotonic() - now_s)
 
     def send(self, octets: bytes, address: Address) -> bool:
@@ -123,30 +135,29 @@ class Intake:
     def flush(self) -> int:
         """See DatagramIntake."""
         waiting, self._waiting = self._waiting, []
-        return sum(not self._sent(octets, address) for octets, address in waiting)
+        lost = 0
+        for octets, address in waiting:
+            try:
+                self._send(octets, address)
+            except BlockingIOError:
+                lost += 1
+            except OSError:  # no way there: nobody would have heard it
+                continue
+        return lost
 
     def take_sources(self) -> dict[str, int]:
         """See DatagramIntake."""
         hosts, self._hosts = self._hosts, {}
         return hosts
 
-    def _answer(self, response: bytes, address: Address, counts: dict[bytes, int]) -> None:
-        if not self._sent(response, address):
+    def _not_sent(self, error: OSError) -> None:
+        if isinstance(error, BlockingIOError):
             self._owner.limited("send_buffer", 1)
-        codes = response[_CODES]
-        counts[codes] = counts.get(codes, 0) + 1
-        if codes.startswith(_RESOLUTION):
-            host = address[0] if len(self._hosts) < HOSTS_MAX else ""
-            self._hosts[host] = self._hosts.get(host, 0) + 1
 
-    def _sent(self, octets: bytes, address: Address) -> bool:
-        try:
-            self._socket.sendto(octets, address)
-        except BlockingIOError:
-            return False
-        except OSError:  # no way there: nobody would have heard it
-            pass
-        return True
+    def _count(self, host: str, hits: int) -> None:
+        if hits:
+            known = host if host in self._hosts or len(self._hosts) < HOSTS_MAX else ""
+            self._hosts[known] = self._hosts.get(known, 0) + hits
 
     def _over_limit(self, octets: bytes, address: Address, verdict: Verdict, now_s: float) -> None:
         self._owner.limited("source_refused" if verdict is Verdict.REFUSED else "source_rate", 1)
@@ -157,3 +168,7 @@ class Intake:
         self._owner.hits(counts, elapsed_s)
         if self._owner.is_sample_due(sum(counts.values())):
             self._owner.sampled(*last)
+
+
+def _nothing(request: bytes, now_s: float, wall_s: float) -> None:
+    """The look-up without a cache."""

@@ -38,11 +38,11 @@ NO_BUCKET: Final = -1
 class _Source:
     """What is known of one host: whether it may ask at all, and where the bucket stands that it draws from."""
 
-    __slots__ = ("network", "refused", "tag", "way")
+    __slots__ = ("network", "tag", "verdict", "way")
 
-    def __init__(self, *, refused: bool, network: str = "") -> None:
-        """network: what shares its bucket; empty for a host without one."""
-        self.refused = refused
+    def __init__(self, verdict: "Verdict", network: str = "") -> None:
+        """network: what shares its bucket, which may change the verdict; empty for a host without one."""
+        self.verdict = verdict
         self.network = network
         self.way, self.tag = NO_BUCKET, 0
 
@@ -79,22 +79,30 @@ class SourceCheck:
         self._entries_max = entries_max
         self._sources: dict[str, _Source] = {}
         self.buckets = buckets or Buckets()
+        self._words, self._times = self.buckets.words, self.buckets.times
 
     def check(self, host: str, now_s: float) -> Verdict:
         """Takes one token for a request of this host. now_s: monotonic."""
         source = self._sources.get(host) or self._learn(host)
-        if not source.network:
-            return Verdict.REFUSED if source.refused else Verdict.ADMIT
-        times, full = self.buckets.times, self._way(source, now_s) + FULL
-        full_s = max(times[full], now_s)
-        if full_s - now_s <= self.tolerance_s:
-            times[full] = full_s + self.token_s
+        way = source.way
+        if way == NO_BUCKET:
+            if not source.network:
+                return source.verdict
+            way = self._way(source, now_s)
+        elif self._words[way] != source.tag:
+            way = self._way(source, now_s)
+        full_s = self._times[way + FULL]
+        if full_s <= now_s:
+            self._times[way + FULL] = now_s + self.token_s
             return Verdict.ADMIT
-        return self.over(source.way)
+        if full_s - now_s <= self.tolerance_s:
+            self._times[way + FULL] = full_s + self.token_s
+            return Verdict.ADMIT
+        return self.over(way)
 
     def over(self, way: int) -> Verdict:
         """What becomes of a request for which the bucket at this place has no token."""
-        words = self.buckets.words
+        words = self._words
         words[way + OVER] = over = (words[way + OVER] + 1) % ANSWER_EVERY
         return Verdict.LIMITED_SILENT if over else Verdict.LIMITED
 
@@ -107,7 +115,7 @@ class SourceCheck:
         source = self._sources.get(host) or self._learn(host)
         if not source.network:
             return True
-        times, full = self.buckets.times, self._way(source, now_s) + PACKETS
+        times, full = self._times, self._way(source, now_s) + PACKETS
         full_s = max(times[full], now_s)
         if full_s - now_s > self.tolerance_s:
             return False
@@ -116,14 +124,14 @@ class SourceCheck:
 
     def is_refused(self, host: str, now_s: float) -> bool:
         """Whether the access lists refuse this host; takes no token."""
-        return (self._sources.get(host) or self._learn(host)).refused
+        return (self._sources.get(host) or self._learn(host)).verdict is Verdict.REFUSED
 
     def retry_after_s(self, host: str, now_s: float) -> float:
         """Seconds until this host's network has a token again; 0 when it has one."""
         source = self._sources.get(host) or self._learn(host)
         if not source.network:
             return 0.0
-        return max(0.0, self.buckets.times[self._way(source, now_s) + FULL] - self.tolerance_s - now_s)
+        return max(0.0, self._times[self._way(source, now_s) + FULL] - self.tolerance_s - now_s)
 
     def place(self, host: str, now_s: float) -> tuple[bool, int, int]:
         """For a path that remembers hosts itself: whether one is refused, where its bucket stands, and its tag.
@@ -133,21 +141,21 @@ class SourceCheck:
         source = self._sources.get(host) or self._learn(host)
         if source.network:
             self._way(source, now_s)
-        return source.refused, source.way, source.tag
+        return source.verdict is Verdict.REFUSED, source.way, source.tag
 
     def _way(self, source: _Source, now_s: float) -> int:
-        if source.way == NO_BUCKET or self.buckets.words[source.way] != source.tag:
+        if source.way == NO_BUCKET or self._words[source.way] != source.tag:
             source.way, source.tag = self.buckets.find(source.network, now_s)
         return source.way
 
     def _learn(self, host: str) -> _Source:
         address = _parse_address(host)
         if address is None or self._is_denied(address):
-            source = _Source(refused=True)
+            source = _Source(Verdict.REFUSED)
         elif not self.token_s or _is_in(address, self._unlimited):
-            source = _Source(refused=False)
+            source = _Source(Verdict.ADMIT)
         else:
-            source = _Source(refused=False, network=source_network(host))
+            source = _Source(Verdict.ADMIT, source_network(host))
         if len(self._sources) >= self._entries_max:
             self._sources.pop(next(iter(self._sources)))
         self._sources[host] = source
