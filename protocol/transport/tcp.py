@@ -42,6 +42,7 @@ class TcpListener(ConnectionOwner):
         await self.in_flight.wait(drain_s)
         await self._await_connections(min(drain_s, LINGER_S))
         await self._server.wait_closed()
+        self.tally.tell()
 
     async def _await_connections(self, linger_s: float) -> None:
         """Lets clients read their last answers, then ends those that do not close."""

@@ -21,6 +21,7 @@ from protocol.transport.base import (
     respond,
 )
 from protocol.transport.connections import ConnectionCount
+from protocol.transport.hit_tally import HitTally
 from protocol.transport.sockets import peer_address
 from protocol.transport.source import SourceCheck, Verdict
 from protocol.wire import MAX_MESSAGE_OCTETS
@@ -31,6 +32,7 @@ BUFFERED_OCTETS_MAX: Final = 64 * 1_048_576  # incomplete requests of all connec
 _REQUESTS_PER_TURN: Final = 16  # answered from the cache in one go; then other clients have their turn
 _PAUSE_OCTETS: Final = ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS  # no more is read until one request is served
 _BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
+_U32: Final = struct.Struct(">I")
 
 
 class Connection(asyncio.Protocol):
@@ -41,6 +43,8 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._request: bytes | None = None
         self._started_s = 0.0
+        self._verdict: Verdict | None = None
+        """Of the next request, when its token has been taken already."""
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_s = 0.0
         self._host = ""
@@ -77,6 +81,10 @@ class Connection(asyncio.Protocol):
             return
         if not self._buffer:
             self._wait(self._owner.idle_s)
+            if self._request is None and not self._write_paused and self._owner.cache is not None:
+                data = self._serve_cached(data)
+                if not data:
+                    return
         self._buffer += data
         self._owner.buffered_octets += len(data)
         if self._owner.buffered_octets > BUFFERED_OCTETS_MAX:
@@ -146,10 +154,45 @@ class Connection(asyncio.Protocol):
         self._transport.write(undecodable(bytes(self._buffer[:_BODY]), text, time.time()).encode())
         self.end()
 
+    def _serve_cached(self, data: bytes) -> bytes:
+        """Answers the requests at the start of data that the cache holds, in one go; what is left of it.
+
+        Whatever is not whole or not plain is left, and so is everything behind it.
+        """
+        owner, host, now_s = self._owner, self._host, time.monotonic()
+        cache, tally, wall_s = owner.cache, owner.tally, time.time()
+        assert cache is not None
+        answers: list[bytes] = []
+        at, size, request = 0, len(data), b""
+        while size - at >= _BODY and len(answers) < _REQUESTS_PER_TURN:
+            end = at + ENVELOPE_OCTETS + _U32.unpack_from(data, at + 16)[0]
+            if end > size:
+                break
+            self._verdict = owner.source.check(host, now_s)
+            if self._verdict is not Verdict.ADMIT:
+                break
+            following = data if end - at == size else data[at:end]
+            hit = cache.get(following, now_s, wall_s)
+            if hit is None:
+                break
+            self._verdict = None
+            request, at = following, end
+            answers.append(hit)
+        if not answers:
+            return data
+        self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+        elapsed_s = time.monotonic() - now_s
+        for answer in answers:
+            tally.add(request, answer, host, elapsed_s)
+        left = data[at:]
+        if not left:
+            self._answered(keep=keeps_open(request))
+        return left
+
     def _serve(self, request: bytes) -> None:
         now_s = time.monotonic()
         owner = self._owner
-        verdict = owner.source.check(self._host, now_s)
+        verdict, self._verdict = self._verdict or owner.source.check(self._host, now_s), None
         if verdict is not Verdict.ADMIT:
             self._over_limit(request, verdict, now_s)
             return
@@ -157,7 +200,8 @@ class Connection(asyncio.Protocol):
         if hit is None:
             self._ask(request, now_s)
             return
-        self._write(request, hit, "hit", now_s)
+        self._transport.write(hit)
+        owner.tally.add(request, hit, self._host, time.monotonic() - now_s)
         self._answered(keep=keeps_open(request))
 
     def _ask(self, request: bytes, now_s: float) -> None:
@@ -292,6 +336,7 @@ class ConnectionOwner:
         self.buffered_octets = 0
         self.draining = False
         self.in_flight = InFlight()
+        self.tally = HitTally("tcp", observer)
         self._count = connections
         self.connections: set[Connection] = set()
         self.none_left = asyncio.Event()
