@@ -95,17 +95,26 @@ class DayCounters:
         self._utc_offset_s = utc_offset_s
         self._sources_max = sources_max
         self._days: dict[int, DayDelta] = {}
+        self._today: DayDelta | None = None
+        """The day of the second under way."""
         self._second = 0
         self._in_second = 0
 
     def record(self, wall_s: float, outcome: Outcome, elapsed_s: float, source_network: str) -> None:
         """Counts one resolution that was answered at wall_s (Unix time) after elapsed_s."""
-        self.record_many(wall_s, outcome, elapsed_s, 1)
-        self._count_source(self._day(wall_s), source_network, 1)
+        day = self.record_many(wall_s, outcome, elapsed_s, 1)
+        sources = day.sources
+        if source_network in sources:
+            sources[source_network] += 1
+        else:
+            self._count_source(day, source_network, 1)
 
-    def record_many(self, wall_s: float, outcome: Outcome, elapsed_s: float, count: int) -> None:
+    def record_many(self, wall_s: float, outcome: Outcome, elapsed_s: float, count: int) -> DayDelta:
         """Counts resolutions that were answered together, each after elapsed_s; their sources are told apart."""
-        day = self._day(wall_s)
+        second = int(wall_s)
+        day = self._today if second == self._second else None
+        if day is None:
+            day = self._today = self._day(wall_s)
         day.resolutions += count
         if outcome == "success":
             day.successes += count
@@ -113,12 +122,13 @@ class DayCounters:
             day.denials += count
         else:
             day.failures += count
-        self._count_second(day, int(wall_s), count)
+        self._count_second(day, second, count)
         day.latency_sum_s += elapsed_s * count
         if day.latency_min_s is None or elapsed_s < day.latency_min_s:
             day.latency_min_s = elapsed_s
         if day.latency_max_s is None or elapsed_s > day.latency_max_s:
             day.latency_max_s = elapsed_s
+        return day
 
     def record_sources(self, wall_s: float, networks: Iterable[tuple[str, int]]) -> None:
         """Counts the source networks of resolutions that record_many() counted."""
@@ -134,6 +144,7 @@ class DayCounters:
         """The counts since the last call, one for each day that has any; give_back() what cannot be stored."""
         taken = tuple(delta for delta in self._days.values() if not delta.is_empty)
         self._days.clear()
+        self._today = None
         return taken
 
     def give_back(self, deltas: Iterable[DayDelta]) -> None:

@@ -35,6 +35,24 @@ def outcome_of(code: int, told: str) -> str:
     return "error" if code in _ERRORS else "denied"
 
 
+class AnswerCells:
+    """Where answers of one kind are counted."""
+
+    __slots__ = ("_duration", "_lookups", "_requests")
+
+    def __init__(self, requests: Cell, duration: DurationCell, lookups: Cell | None) -> None:
+        """lookups: None when the answer cache was not asked."""
+        self._requests = requests
+        self._duration = duration
+        self._lookups = lookups or Cell()
+
+    def count(self, elapsed_s: float, count: int = 1) -> None:
+        """Count answers, each of which took elapsed_s."""
+        self._requests.value += count
+        self._duration.observe(elapsed_s, count)
+        self._lookups.value += count
+
+
 class ProcessMetrics(Collector):
     """What runs in this process, and how many datagrams the kernel dropped before it could read them."""
 
@@ -83,7 +101,8 @@ class NodeMetrics:
         self._role = role
         self._answer_metrics()
         self._cache_metrics()
-        self._cells_of = lru_cache(LABELS_REMEMBERED)(self._make_cells)
+        self.cells_of = lru_cache(LABELS_REMEMBERED)(self._make_cells)
+        """Where answers of one kind are counted; the arguments of answered()."""
         self._lookup_cell = lru_cache(LABELS_REMEMBERED)(self._make_lookup_cell)
 
     def _answer_metrics(self) -> None:
@@ -136,23 +155,14 @@ class NodeMetrics:
 
         told: the front end's word for the outcome. cached: whether the answer cache was asked first.
         """
-        requests, duration, lookups = self._cells_of(transport, op_code, code, told, cached)
-        requests.value += count
-        duration.observe(elapsed_s, count)
-        if lookups is not None:
-            lookups.value += count
+        self.cells_of(transport, op_code, code, told, cached=cached).count(elapsed_s, count)
 
-    def _make_cells(
-        self, transport: str, op_code: int, code: int, told: str, cached: bool
-    ) -> tuple[Cell, DurationCell, Cell | None]:
+    def _make_cells(self, transport: str, op_code: int, code: int, told: str, *, cached: bool) -> AnswerCells:
         requests = self._requests.cell(self._role, transport, op_name(op_code), rc_name(code))
         duration = self._duration.cell(self._role, outcome_of(code, told))
         looked_up = cached and told in {"hit", "miss"}
-        return (
-            requests,
-            duration,
-            self._lookup_cell(ANSWER_CACHE, "memory", told == "hit") if looked_up else None,
-        )
+        lookups = self._lookup_cell(ANSWER_CACHE, "memory", told == "hit") if looked_up else None
+        return AnswerCells(requests, duration, lookups)
 
     def _make_lookup_cell(self, cache: str, tier: str, hit: bool) -> Cell:
         return self._lookups.cell(cache, tier, "hit" if hit else "miss")

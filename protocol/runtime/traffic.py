@@ -2,20 +2,29 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from protocol.codes import OpCode
 from protocol.message import ENVELOPE_OCTETS
-from protocol.runtime.day_counters import DayCounters, outcome_of_code
-from protocol.runtime.metrics import NodeMetrics
+from protocol.runtime.day_counters import DayCounters, Outcome, outcome_of_code
+from protocol.runtime.metrics import AnswerCells, NodeMetrics
 from protocol.runtime.sampling import QuerySampler
 from protocol.transport.base import TransportName
 from protocol.transport.source import source_network
 
+KINDS_MAX: Final = 1_024  # transports by operations by codes by outcomes
 _CODES: Final = slice(ENVELOPE_OCTETS, ENVELOPE_OCTETS + 8)  # operation and response code begin the header
 
 AnswerObserver = Callable[[int, int, str, float, str], None]
 """Told of every HTTP answer: operation (0: a page of our own), response code, outcome, seconds, client's address."""
+
+
+class _Kind(NamedTuple):
+    """Where the answers of one kind are counted."""
+
+    cells: AnswerCells
+    of_day: Outcome | None
+    """What the day counts; None for what is no resolution."""
 
 
 class TrafficObserver:
@@ -33,6 +42,7 @@ class TrafficObserver:
         self._metrics = metrics
         self._counters = counters
         self._wall_clock = wall_clock
+        self._kinds: dict[tuple[str, bytes, str], _Kind] = {}
         self.sampler = sampler
         self.limit_reached = metrics.limit_reached
         self.undecodable = metrics.undecodable
@@ -48,22 +58,32 @@ class TrafficObserver:
         host: str,
     ) -> None:
         """Count the answer to a Handle message, which was looked up in the answer cache first."""
-        codes = response_octets[_CODES]
-        op_code, code = int.from_bytes(codes[:4], "big"), int.from_bytes(codes[4:], "big")
-        self._metrics.answered(transport, op_code, code, outcome, elapsed_s, cached=True)
-        if op_code == OpCode.RESOLUTION:
-            self._resolved(code, elapsed_s, host)
-            if self.sampler is not None and self.sampler.is_due(1):
-                self.sampler.sample(transport, request_octets, response_octets, outcome, host)
+        kind = self._kinds.get((transport, response_octets[_CODES], outcome)) or self._new_kind(
+            transport, response_octets[_CODES], outcome
+        )
+        kind.cells.count(elapsed_s)
+        if kind.of_day is None:
+            return
+        self._counters.record(self._wall_clock(), kind.of_day, elapsed_s, source_network(host))
+        if self.sampler is not None and self.sampler.is_due(1):
+            self.sampler.sample(transport, request_octets, response_octets, outcome, host)
 
     def hits(self, transport: TransportName, counts: Mapping[bytes, int], elapsed_s: float) -> None:
         """Count answers that came from the cache together; see TransportObserver."""
         wall_s = self._wall_clock()
         for codes, count in counts.items():
-            op_code, code = int.from_bytes(codes[:4], "big"), int.from_bytes(codes[4:], "big")
-            self._metrics.answered(transport, op_code, code, "hit", elapsed_s, cached=True, count=count)
-            if op_code == OpCode.RESOLUTION:
-                self._counters.record_many(wall_s, outcome_of_code(code), elapsed_s, count)
+            kind = self._kinds.get((transport, codes, "hit")) or self._new_kind(transport, codes, "hit")
+            kind.cells.count(elapsed_s, count)
+            if kind.of_day is not None:
+                self._counters.record_many(wall_s, kind.of_day, elapsed_s, count)
+
+    def _new_kind(self, transport: TransportName, codes: bytes, outcome: str) -> _Kind:
+        op_code, code = int.from_bytes(codes[:4], "big"), int.from_bytes(codes[4:], "big")
+        cells = self._metrics.cells_of(transport, op_code, code, outcome, cached=True)
+        kind = _Kind(cells, outcome_of_code(code) if op_code == OpCode.RESOLUTION else None)
+        if len(self._kinds) < KINDS_MAX:
+            self._kinds[transport, codes, outcome] = kind
+        return kind
 
     def is_sample_due(self, count: int) -> bool:
         """Whether one of so many hits is to be sampled."""

@@ -36,6 +36,10 @@ from protocol.transport.intake import Address
 from protocol.transport.sockets import bound_address, inode_of, open_udp, peer_address, udp_drops
 from protocol.transport.source import SourceCheck
 
+_ANNOUNCED: Final = tuple(
+    max(0, octets - ENVELOPE_OCTETS).to_bytes(4, "big") for octets in range(PACKET_OCTETS + 1)
+)
+"""What an envelope says that is alone in a datagram of so many octets."""
 SOURCES_TOLD_S: Final = 1.0  # how often the addresses of cached answers are counted
 
 
@@ -149,6 +153,8 @@ class UdpListener:
         if len(data) < ENVELOPE_OCTETS:
             self._observer.undecodable("udp")
             return None
+        if len(data) <= PACKET_OCTETS and data[16:20] == _ANNOUNCED[len(data)] and looks_like_request(data):
+            return data  # as nearly always: whole in one datagram
         try:
             message = self._reassembler.add(addr, data, now_s)
         except WireError as error:
