@@ -10,7 +10,7 @@ import aiohttp
 import asyncpg
 import msgspec
 
-from benchmarks.cached_answers import cpu_seconds
+from benchmarks.cpu import cpu_seconds
 from benchmarks.http_load import body
 from benchmarks.import_rate import COLUMNS, ROWS
 from benchmarks.registry_process import RegistryProcess

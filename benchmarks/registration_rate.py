@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.batch_rate import BATCH, batch_round
-from benchmarks.cached_answers import cpu_seconds
+from benchmarks.cpu import cpu_seconds
 from benchmarks.http_load import CLIENTS, KEY_VARIABLE, NUMBERS_PER_CLIENT, Load
 from benchmarks.import_rate import Laboratory, laboratory
 from benchmarks.registry_process import RegistryProcess, make_enterprise, running, write_settings

@@ -4,6 +4,8 @@
 What is sent and how an answer is judged is described by `requests.Requests`; `pure.py` does the same in Python.
 """
 
+from hashlib import sha256
+
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -498,6 +500,13 @@ cdef enum:
     RECORDS = 16
 
 
+cdef bint digest(const uint8_t *octets, int count, uint8_t *to) noexcept with gil:
+    """Write the SHA-256 of some octets."""
+    cdef bytes found = sha256(octets[:count]).digest()
+    memcpy(to, <const char *>found, 32)
+    return True
+
+
 cdef class Answers:
     """What a bare server answers: what it got, or one record for every name.
 
@@ -535,8 +544,9 @@ cdef class Answers:
         return self.dns(asked, octets, to)
 
     cdef int handle(self, const uint8_t *asked, int octets, uint8_t *to) noexcept nogil:
-        cdef int name, i, values = self.data_octets, code = 1
+        cdef int name, i, values = self.data_octets, code = 1, at = 44
         cdef const uint8_t *source = self.data
+        cdef uint64_t flags
         if octets < 48 or get(asked + 44, 4) > 512:
             return 0
         name = <int>get(asked + 44, 4)
@@ -547,17 +557,25 @@ cdef class Answers:
             for i in range(self.records):
                 if self.name_octets[i] == name and not memcmp(self.names[i], asked + 48, name):
                     source, values, code = self.values[i], self.value_octets[i], 1
-        memcpy(to, asked, 48 + name)
-        if code != 1:
-            name, values = -4, 0
-        put(to + 16, 4, 24 + 4 + name + values + 4)
+        memcpy(to, asked, 44)
+        flags = (get(asked + 28, 4) & <uint64_t>0x9BFFFFFF) | <uint64_t>0x80000000  # AUTH; no CERT, ENCR, CONT
         put(to + 24, 4, code)
-        put(to + 28, 4, (get(asked + 28, 4) & <uint64_t>0x9BFFFFFF) | <uint64_t>0x80000000)  # AUTH; without CERT, ENCR, CONT
+        put(to + 28, 4, flags)
         put(to + 36, 4, self.expiration)
-        put(to + 40, 4, 4 + name + values)
-        memcpy(to + 48 + name, source, values)
-        memset(to + 48 + name + values, 0, 4)
-        return 48 + name + values + 4
+        if flags & 0x00800000:  # RRDG
+            to[at] = 3
+            i = 44 + <int>get(asked + 40, 4)
+            if not 44 <= i <= octets or not digest(asked + 20, i - 20, to + at + 1):
+                return 0
+            at += 33
+        if code == 1:
+            memcpy(to + at, asked + 44, 4 + name)
+            memcpy(to + at + 4 + name, source, values)
+            at += 4 + name + values
+        put(to + 40, 4, at - 44)
+        memset(to + at, 0, 4)
+        put(to + 16, 4, at + 4 - 20)
+        return at + 4
 
     cdef int dns(self, const uint8_t *asked, int octets, uint8_t *to) noexcept nogil:
         cdef int end = 12, answers

@@ -16,7 +16,7 @@ SEED: Final = 20_261_201
 REQUEST_LIFE_S: Final = 43_200
 NAME_AT: Final = 48  # of the name in a resolution request and its answer: envelope, header, length
 TXT_QUESTION: Final = b"\0\x10\0\1"
-ZONE: Final = b"\5bench\4test\0"
+ZONE: Final = b"\5bench\7example\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def handle_requests(names: Names, *, keep_alive: bool = False, code: int = Respo
 
 
 def dns_requests(numbers: "array[int]", *, digits: int = 9, echo: bool = False) -> Requests:
-    """TXT questions for n000000042.bench.test, to be answered with one record."""
+    """TXT questions for n000000042.bench.example, to be answered with one record."""
     question = bytes([digits + 1]) + b"n" + b"0" * digits + ZONE + TXT_QUESTION
     return Requests(
         template=b"\0\0\1\0\0\1\0\0\0\0\0\0" + question,

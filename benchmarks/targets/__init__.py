@@ -1,0 +1,1 @@
+"""Servers that can be measured: ours, the floors, and others' when they are installed."""
