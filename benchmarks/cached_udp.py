@@ -10,17 +10,17 @@ reached against it is the ceiling of the generator.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from benchmarks.command import Options, run
 from benchmarks.import_rate import laboratory
-from benchmarks.load.requests import Requests, dns_requests, handle_requests, parse_names, shuffled
-from benchmarks.load.run import run_udp
+from benchmarks.load.requests import dns_requests, handle_requests, parse_names, shuffled
 from benchmarks.record import NAMES, names
 from benchmarks.report import Bar, Outcome, Plot, Spread, at_least, at_most, compare
-from benchmarks.rounds import Rounds, Sample, in_turn, measure
+from benchmarks.rounds import Rounds, Sample, in_turn
 from benchmarks.targets import dns, ours
+from benchmarks.targets.loaded import Target, udp
 from benchmarks.targets.process import Server, floor, workspace
 
 ECHO: Final = "bare echo"
@@ -37,14 +37,6 @@ HALF: Final = 0.5
 WARM_UP_WINDOW: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server and what it is asked."""
-
-    server: Server
-    requests: Requests
-
-
 @contextmanager
 def targets(options: Options) -> Iterator[dict[str, Target]]:
     """All servers, ready."""
@@ -54,54 +46,38 @@ def targets(options: Options) -> Iterator[dict[str, Target]]:
         made = stack.enter_context(laboratory())
         echoed = handle_requests(names(), code=0)
         found = {
-            ECHO: Target(stack.enter_context(floor("wire", "echo")), echoed),
-            CALLBACKS: Target(stack.enter_context(floor("callbacks", "echo")), echoed),
+            ECHO: udp(stack.enter_context(floor("wire", "echo")), echoed),
+            CALLBACKS: udp(stack.enter_context(floor("callbacks", "echo")), echoed),
         }
         if dns.installed("unbound"):
             authority = stack.enter_context(floor("wire", "dns"))
-            found[UNBOUND] = Target(
+            found[UNBOUND] = udp(
                 stack.enter_context(dns.unbound(directory, authority.address)), questions
             )
         authority = stack.enter_context(floor("wire", "handle"))
         dsn = ours.filled_database(made, "cached", NAMES)
         for pure, suffix in ((False, ""), (True, PYTHON)):
             registry = ours.registry(made, REGISTRY + suffix, dsn, pure=pure)
-            found[REGISTRY + suffix] = Target(stack.enter_context(registry), asked)
+            found[REGISTRY + suffix] = udp(stack.enter_context(registry), asked)
             recursive = ours.recursive(directory, RECURSIVE + suffix, authority.address, pure=pure)
-            found[RECURSIVE + suffix] = Target(stack.enter_context(recursive), asked)
+            found[RECURSIVE + suffix] = udp(stack.enter_context(recursive), asked)
         if options.handle_server is not None:
             theirs = options.handle_server
             server = Server(
                 name=OTHER, address=theirs.address, parts={"server": theirs.pid} if theirs.pid else {}
             )
-            found[OTHER] = Target(
+            found[OTHER] = udp(
                 server, handle_requests(parse_names(theirs.names, shuffled(NAMES)))
             )
         yield found
 
 
-def flat_out(target: Target, seconds: float) -> Callable[[], Sample]:
-    """As many answers as it gives with 64 requests in flight."""
-    return lambda: measure(
-        target.server, lambda: run_udp(target.server.address, target.requests, seconds=seconds)
-    )
-
-
-def paced(target: Target, rate_per_s: float, seconds: float) -> Callable[[], Sample]:
-    """A fixed rate."""
-    return lambda: measure(
-        target.server,
-        lambda: run_udp(target.server.address, target.requests, seconds=seconds, rate_per_s=rate_per_s),
-    )
-
-
 def warm_up(target: Target) -> None:
     """Fill the cache: every name twice."""
-    load = lambda: run_udp(target.server.address, target.requests, window=WARM_UP_WINDOW, sent_max=2 * NAMES)  # noqa: E731
-    measure(target.server, load)
+    target.sample(window=WARM_UP_WINDOW, sent_max=2 * NAMES)
 
 
-def by_dnsperf(target: Target, options: Options, names_file: "dns.Path") -> Callable[[], Sample]:
+def by_dnsperf(target: Target, options: Options, names_file: Path) -> Callable[[], Sample]:
     """The same server under dnsperf, whose seconds are whole."""
 
     def sample() -> Sample:
@@ -123,8 +99,8 @@ def report(flat: Rounds, half: Rounds, paths: dict[str, str]) -> Outcome:
             figures = flat.per_cpu_s(name)
             line = compare(f"cached UDP: {name}", figures, unit=UNIT, note="; ".join(filter(None, notes)))
             outcome.lines.append(line)
-        rates = [sample.answers_per_s for sample in flat.samples[name]]
-        outcome.lines.append(compare(f"cached UDP: {name}", rates, unit="answers/s"))
+        if name in (ECHO, OTHER, *OURS):
+            outcome.lines.append(compare(f"cached UDP: {name}", flat.rates(name), unit="answers/s"))
     for name in OURS:
         python = name.endswith(PYTHON)
         aims = [(UNBOUND, at_least(0.5 if python else 1.2))]
@@ -156,14 +132,14 @@ def measurement(options: Options) -> Outcome:
     with targets(options) as found, workspace() as directory:
         for target in found.values():
             warm_up(target)
-        loads = {name: flat_out(target, options.seconds) for name, target in found.items()}
+        loads = {name: target.flat_out(options.seconds) for name, target in found.items()}
         if UNBOUND in found and dns.installed("dnsperf"):
             file = dns.dnsperf_names(directory / "names", NAMES)
             loads[DNSPERF] = by_dnsperf(found[UNBOUND], options, file)
         flat = in_turn(loads, options.rounds, "cached UDP")
         half = in_turn(
             {
-                name: paced(target, HALF * flat.rate(name), options.seconds)
+                name: target.paced(HALF * flat.rate(name), options.seconds)
                 for name, target in found.items()
                 if name in OURS
             },

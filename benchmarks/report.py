@@ -143,7 +143,8 @@ def compare(
     note: str = "",
 ) -> Line:
     """A line of the figures of all rounds; baselines: those of what stands beside, round by round."""
-    ratios = [value / base for value, base in zip(values, baselines, strict=True)] if baselines else []
+    comparable = baselines and not (aim and aim.offset)
+    ratios = [value / base for value, base in zip(values, baselines, strict=True)] if comparable else []
     return Line(
         name=name,
         value=Spread.of(values),

@@ -72,9 +72,13 @@ class Rounds:
         """Answers per server CPU second."""
         return [one.per_cpu_s for one in self.samples[name]]
 
+    def rates(self, name: str) -> list[float]:
+        """Answers per second."""
+        return [one.answers_per_s for one in self.samples[name]]
+
     def rate(self, name: str) -> float:
         """Median of answers per second."""
-        return statistics.median(one.answers_per_s for one in self.samples[name])
+        return statistics.median(self.rates(name))
 
     def p99_ms(self, name: str) -> list[float]:
         """99th percentiles of latency."""
