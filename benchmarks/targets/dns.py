@@ -42,6 +42,7 @@ server:
     msg-cache-size: 512m
     rrset-cache-size: 1024m
     outgoing-range: 4096
+    udp-connect: no
     num-queries-per-thread: 2048
     minimal-responses: yes
 remote-control:
