@@ -6,10 +6,10 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 RUN = $(or $(PYTHON),$(error handlegrid needs Python 3.11 or newer with venv; Debian and Ubuntu: \
 	apt install python3.11 python3.11-venv)) deploy/bootstrap.py
 
-.PHONY: help up down status test lint format bench
+.PHONY: help up down status test lint format bench bench-full
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 up:  ## Start a whole hierarchy on this machine and resolve an identifier through it
 	@$(RUN) handlegrid up
@@ -32,5 +32,8 @@ format:  ## Put the code into the house's form
 	@$(RUN) --dev ruff format
 	@$(RUN) --dev ruff check --fix
 
-bench:  ## Measure cached answers per second on this machine
-	@$(RUN) --dev python -m benchmarks.cached_answers
+bench:  ## Measure resolution on this machine, in less than ten minutes
+	@$(RUN) --dev python -m benchmarks.all $(ARGS)
+
+bench-full:  ## The same at full size, an hour or two
+	@$(RUN) --dev python -m benchmarks.all --full $(ARGS)

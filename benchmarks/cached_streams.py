@@ -38,7 +38,7 @@ UNIT: Final = "answers/CPU-s"
 def body_of(server: Server) -> bytes:
     """The JSON record of the first name."""
     url = f"http://{LOOPBACK}:{server.http_port}{PATH}{names().name(0)}"
-    asked = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - loopback
+    asked = urllib.request.Request(url, headers={"Accept": "application/json"})
     with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
         return bytes(answer.read())
 
@@ -52,9 +52,7 @@ def of_node(name: str, server: Server) -> dict[str, Target]:
     return {
         f"{name}, HTTP JSON": streams(server, there, http, connections=CONNECTIONS, body_octets=len(body)),
         f"{name}, TCP": streams(server, server.address, kept, connections=CONNECTIONS),
-        f"{name}, TCP pipelined": streams(
-            server, server.address, kept, connections=PIPELINES, depth=DEPTH
-        ),
+        f"{name}, TCP pipelined": streams(server, server.address, kept, connections=PIPELINES, depth=DEPTH),
         f"{name}, UDP": udp(server, handle_requests(names())),
     }
 

@@ -17,7 +17,7 @@ from benchmarks.command import Options, run
 from benchmarks.import_rate import laboratory
 from benchmarks.load.requests import dns_requests, handle_requests, parse_names, shuffled
 from benchmarks.record import NAMES, names
-from benchmarks.report import Bar, Outcome, Plot, Spread, at_least, at_most, compare
+from benchmarks.report import Aim, Bar, Outcome, Plot, Spread, at_least, at_most, compare
 from benchmarks.rounds import Rounds, Sample, in_turn
 from benchmarks.targets import dns, ours
 from benchmarks.targets.loaded import Target, udp
@@ -51,9 +51,7 @@ def targets(options: Options) -> Iterator[dict[str, Target]]:
         }
         if dns.installed("unbound"):
             authority = stack.enter_context(floor("wire", "dns"))
-            found[UNBOUND] = udp(
-                stack.enter_context(dns.unbound(directory, authority.address)), questions
-            )
+            found[UNBOUND] = udp(stack.enter_context(dns.unbound(directory, authority.address)), questions)
         authority = stack.enter_context(floor("wire", "handle"))
         dsn = ours.filled_database(made, "cached", NAMES)
         for pure, suffix in ((False, ""), (True, PYTHON)):
@@ -66,9 +64,7 @@ def targets(options: Options) -> Iterator[dict[str, Target]]:
             server = Server(
                 name=OTHER, address=theirs.address, parts={"server": theirs.pid} if theirs.pid else {}
             )
-            found[OTHER] = udp(
-                server, handle_requests(parse_names(theirs.names, shuffled(NAMES)))
-            )
+            found[OTHER] = udp(server, handle_requests(parse_names(theirs.names, shuffled(NAMES))))
         yield found
 
 
@@ -103,10 +99,13 @@ def report(flat: Rounds, half: Rounds, paths: dict[str, str]) -> Outcome:
             outcome.lines.append(compare(f"cached UDP: {name}", flat.rates(name), unit="answers/s"))
     for name in OURS:
         python = name.endswith(PYTHON)
-        aims = [(UNBOUND, at_least(0.5 if python else 1.2))]
-        aims += [] if python else [(ECHO, at_least(0.65))]
-        aims += [(OTHER, None), (DNSPERF, None)]  # type: ignore[list-item]
-        for other, aim in aims:
+        beside: list[tuple[str, Aim | None]] = [
+            (UNBOUND, at_least(0.5 if python else 1.2)),
+            (ECHO, None if python else at_least(0.65)),
+            (DNSPERF, None),
+            (OTHER, None),
+        ]
+        for other, aim in beside:
             if other in flat.samples and flat.samples[other][0].cpu_s:
                 outcome.lines.append(
                     compare(

@@ -11,6 +11,7 @@ percentile of the recursive node is set beside the round trip to the authority a
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from benchmarks.command import Options, run
@@ -90,9 +91,7 @@ def half_load(found: dict[str, Cold], flat: Rounds, options: Options) -> Rounds:
         rate = HALF * flat.rate(name)
         count = max(1, int(rate * options.seconds * 2))
         for label, target in ((name, found[name]), (f"{AUTHORITY} for {name}", found[AUTHORITY])):
-            loads[label] = lambda target=target, count=count, rate=rate: target.sample(  # type: ignore[misc]
-                count, rate_per_s=rate
-            )
+            loads[label] = partial(target.sample, count, rate_per_s=rate)
     return in_turn(loads, options.rounds, "cold recursive at half load")
 
 
@@ -135,15 +134,14 @@ def measurement(options: Options) -> Outcome:
     """Measure."""
     count = options.size(NAMES, NAMES_FULL)
     with targets() as found:
-        loads: dict[str, Callable[[], Sample]] = {
-            name: lambda target=target: target.sample(count)  # type: ignore[misc]
-            for name, target in found.items()
-        }
+        loads = {name: partial(target.sample, count) for name, target in found.items()}
         flat = in_turn(loads, options.rounds, "cold recursive")
         outcome = report(flat, half_load(found, flat, options))
     outcome.notes.append(f"cold recursive: {count:,} names never asked before in each round")
     if UNBOUND not in found:
-        outcome.notes.append("Unbound is not installed: nothing stands beside the recursive node but the floor")
+        outcome.notes.append(
+            "Unbound is not installed: nothing stands beside the recursive node but the floor"
+        )
     return outcome
 
 

@@ -8,9 +8,10 @@ one request after the other, alone: its latency beside that of the bare look-up.
 records from the same Postgres, its caches off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from benchmarks.command import Options, run
@@ -19,7 +20,7 @@ from benchmarks.load.requests import dns_requests, handle_requests, shuffled
 from benchmarks.load.run import WINDOW
 from benchmarks.record import names
 from benchmarks.report import Bar, Outcome, Plot, Spread, at_least, at_most, compare
-from benchmarks.rounds import Rounds, in_turn, tell
+from benchmarks.rounds import Rounds, Sample, in_turn, tell
 from benchmarks.targets import dns, ours
 from benchmarks.targets.keys import KeysLoop, keys_loop
 from benchmarks.targets.loaded import Target, udp
@@ -74,7 +75,8 @@ def report(flat: Rounds, lone: Rounds) -> Outcome:
     outcome = Outcome()
     for name, samples in flat.samples.items():
         each = ", ".join(
-            f"{part} {Spread.of(sample.per_part_cpu_s(part) for sample in samples)}" for part in samples[0].cpu_s
+            f"{part} {Spread.of(sample.per_part_cpu_s(part) for sample in samples)}"
+            for part in samples[0].cpu_s
         )
         note = f"per CPU-second of each: {each}"
         outcome.lines.append(compare(f"cold registry: {name}", flat.per_cpu_s(name), unit=UNIT, note=note))
@@ -117,11 +119,11 @@ def measurement(options: Options) -> Outcome:
                 target.sample(window=loops, seconds=options.seconds)
         rounds = []
         for loops, what in ((WINDOW, "cold registry"), (1, "cold registry, lone requests")):
-            loads = {BARE: lambda loops=loops: found.bare.sample(loops, options.seconds)}
-            loads |= {
-                name: lambda target=target, loops=loops: target.sample(window=loops, seconds=options.seconds)
+            loads: dict[str, Callable[[], Sample]] = {
+                name: partial(target.sample, window=loops, seconds=options.seconds)
                 for name, target in found.targets.items()
             }
+            loads[BARE] = partial(found.bare.sample, loops, options.seconds)
             rounds.append(in_turn(loads, options.rounds, what))
         outcome = report(*rounds)
     outcome.notes.append(f"cold registry: {ROWS:,} rows")

@@ -52,7 +52,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, of full size {ROUNDS_FULL}")
     parser.add_argument("--seconds", type=float, help="of load on each target in each round")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    parser.add_argument("--handle-server", type=parse_address, help="address:port of a Handle server to set beside")
+    parser.add_argument(
+        "--handle-server", type=parse_address, help="address:port of a Handle server to set beside"
+    )
     parser.add_argument("--handle-names", default="", help='its names: "20.500.1/x-####" ends in four digits')
     parser.add_argument("--handle-pid", type=int, default=0, help="its process, when it runs here")
     parser.add_argument("--anywhere", action="store_true", help="allow a server that is not on loopback")

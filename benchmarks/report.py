@@ -216,9 +216,8 @@ def commit() -> str:
     root = Path(__file__).parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(  # noqa: S603, S607 - our own words; git is where the user's is
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
-        )
+        command = ["git", "-C", str(root), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
     found = git("rev-parse", "--short=12", "HEAD")

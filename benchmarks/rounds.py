@@ -9,7 +9,9 @@ from typing import Final
 from benchmarks.load.result import LoadResult
 from benchmarks.targets.process import Server
 
-CEILING_SHARE: Final = 0.9  # of what the generator reaches against the echo: beyond, it is measured and not the server
+CEILING_SHARE: Final = (
+    0.9  # of what the generator reaches against the echo: beyond, it is measured and not the server
+)
 CPU_LEAST_S: Final = 1e-6
 
 
@@ -68,9 +70,10 @@ class Rounds:
 
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
-    def per_cpu_s(self, name: str) -> list[float]:
-        """Answers per server CPU second."""
-        return [one.per_cpu_s for one in self.samples[name]]
+    def per_cpu_s(self, name: str, part: str = "") -> list[float]:
+        """Answers per CPU second of the server, or of one part of it."""
+        samples = self.samples[name]
+        return [one.per_part_cpu_s(part) for one in samples] if part else [one.per_cpu_s for one in samples]
 
     def rates(self, name: str) -> list[float]:
         """Answers per second."""

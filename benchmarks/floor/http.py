@@ -1,6 +1,6 @@
 """A bare aiohttp handler that answers every GET with the same octets.
 
-    python -m benchmarks.floor.http BODY_FILE
+python -m benchmarks.floor.http BODY_FILE
 """
 
 import asyncio

@@ -24,7 +24,9 @@ def answers(kind: str, port: int) -> Any:
         return engine().Answers(kind)
     if kind == "dns":
         return engine().Answers(kind, txt_data())
-    delegations = [(name, values.encode()) for name, values in prefix_records(udp_site(LOOPBACK, port)).items()]
+    delegations = [
+        (name, values.encode()) for name, values in prefix_records(udp_site(LOOPBACK, port)).items()
+    ]
     return engine().Answers(kind, record().encode(), delegations, int(time.time()) + ANSWER_LIFE_S)
 
 

@@ -39,10 +39,14 @@ def main() -> None:
     parser.add_argument("protocol", choices=["udp", "tcp", "http"])
     parser.add_argument("target", type=parse_address, help="address:port of the server")
     parser.add_argument("names", help='a handle, or a pattern such as "88.100.1/PUMP-####"')
-    parser.add_argument("--numbers", type=int, default=1, help="how many names the pattern stands for, from 0 on")
+    parser.add_argument(
+        "--numbers", type=int, default=1, help="how many names the pattern stands for, from 0 on"
+    )
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--requests", type=int, default=0, help="end after so many; 0: after --seconds")
-    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: as many as are answered")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="requests a second; 0: as many as are answered"
+    )
     parser.add_argument("--window", type=int, default=WINDOW, help="requests in flight, of UDP")
     parser.add_argument("--connections", type=int, default=16, help="of TCP and HTTP")
     parser.add_argument("--depth", type=int, default=1, help="requests on their way on one connection")

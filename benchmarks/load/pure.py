@@ -132,7 +132,7 @@ class Load:
 
     def is_over(self, now: int) -> bool:
         """Whether everything was sent and answered or given up."""
-        return not self.flying and (now >= self.until or bool(self.sent_max) and self.sent >= self.sent_max)
+        return not self.flying and (now >= self.until or (bool(self.sent_max) and self.sent >= self.sent_max))
 
     def finish(self, last: int) -> None:
         """Stop the clock."""

@@ -121,7 +121,12 @@ def dns_requests(numbers: "array[int]", *, digits: int = 9, echo: bool = False) 
 
 
 def http_requests(
-    path: str, names: Names, *, accept: str = "application/json", status: int = 200, name_at: int | None = None
+    path: str,
+    names: Names,
+    *,
+    accept: str = "application/json",
+    status: int = 200,
+    name_at: int | None = None,
 ) -> Requests:
     """GETs of path + name on connections kept alive. name_at: where the body repeats the name; None: it does not."""
     name = names.name(0)

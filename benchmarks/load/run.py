@@ -89,9 +89,7 @@ def is_loopback(target: Address) -> bool:
     return ipaddress.ip_address(target[0]).is_loopback
 
 
-def _load(
-    requests: Requests, *, window: int, seconds: float, rate_per_s: float, sent_max: int
-) -> object:
+def _load(requests: Requests, *, window: int, seconds: float, rate_per_s: float, sent_max: int) -> object:
     if rate_per_s:
         window = max(window, PACED_WINDOW) if requests.id_octets == 4 else window
     return engine().Load(

@@ -118,9 +118,7 @@ def powerdns(made: Laboratory, rows: int) -> Iterator[Server]:
     }
     command = [program, *(f"--{key}={value}" for key, value in settings.items())]
     assert made.server.process is not None
-    with started(
-        command, directory / "powerdns.log", is_ready=lambda: answers_udp(port, PROBE)
-    ) as pid:
+    with started(command, directory / "powerdns.log", is_ready=lambda: answers_udp(port, PROBE)) as pid:
         yield Server(
             name="PowerDNS",
             address=(LOOPBACK, port),

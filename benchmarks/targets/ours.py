@@ -156,9 +156,7 @@ def filled_database(made: Laboratory, name: str, rows: int) -> str:
     """A registry's database with so many records. Returns its DSN."""
     dsn = asyncio.run(made.empty_database(name))
     path = made.directory / f"{name}.fill.toml"
-    write_settings(
-        path, "registry", database=dsn, data_dir=made.directory / "data", homes=[PREFIX]
-    )
+    write_settings(path, "registry", database=dsn, data_dir=made.directory / "data", homes=[PREFIX])
     asyncio.run(_fill(path, dsn, rows))
     return dsn
 
