@@ -148,6 +148,17 @@ def _skip_counted(octets: bytes, position: int, size: int) -> int:
     return end
 
 
+def _skip_rest(octets: bytes, position: int) -> int:
+    """Where a value ends whose data begin at position, of octets that are known to be whole."""
+    (data_octets,) = _U32.unpack_from(octets, position)
+    position += 4 + data_octets
+    (references,) = _U32.unpack_from(octets, position)
+    position += 4
+    for _ in range(references):
+        position += 8 + int(_U32.unpack_from(octets, position)[0])
+    return int(position)
+
+
 class ValueList:
     """Values back to back as they stand in a message, a row or a cache entry; immutable.
 
@@ -229,10 +240,13 @@ class ValueList:
 
         wall_s: Unix seconds now, against which absolute TTLs are measured.
         """
-        smallest = MAX_TTL_S
-        for octets in self.slices():
-            _, _, kind, ttl, _, _ = VALUE_HEAD.unpack_from(octets)
-            smallest = min(smallest, ttl if kind == TtlType.RELATIVE else max(0, ttl - int(wall_s)))
+        octets, position, smallest = self.octets, 0, MAX_TTL_S
+        for _ in range(self.count):  # nothing is copied: every answer that is not cached comes by here
+            _, _, kind, ttl, _, type_octets = VALUE_HEAD.unpack_from(octets, position)
+            if kind != TtlType.RELATIVE:
+                ttl = max(0, ttl - int(wall_s))
+            smallest = min(smallest, ttl)
+            position = _skip_rest(octets, position + VALUE_HEAD.size + type_octets)
         return smallest
 
 

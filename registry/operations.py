@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from protocol.generations import Generations
+from protocol.generations import Generations, Stamp
 from protocol.handle import Handle
 from protocol.value import ValueList
 from registry.authenticate import check_secret
 from registry.context import Context
 from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Result
 from registry.prefixes import Prefixes
+from registry.reads import Waiter
 from registry.resolution import Query, Reading
 from registry.seal import Sealer
 from registry.store import Store
@@ -91,6 +92,14 @@ class Operations:
         """
         query = Query(handle=handle, indexes=indexes, types=types, refer=refer, reader=reader)
         return await self._reading.resolve(query)
+
+    def ask(self, name: bytes, waiter: Waiter) -> Stamp | None:
+        """Ask for the row of a handle, without a task, when its prefix is homed here and active as far as memory tells.
+
+        name: the handle's octets, not empty. The waiter hears later; public_answer() says what the row answers.
+        Gives the generations from before the read; None when nothing was asked, and resolve() is the way.
+        """
+        return self._reading.ask(name, waiter)
 
     async def create(
         self,

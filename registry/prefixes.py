@@ -96,8 +96,8 @@ class Prefixes:
         Raises StoreUnavailable.
         """
         subject = subject_key(handle)
-        view = None if uncommitted else self._views.get(subject)
-        if view is not None and self._generations.current(view.stamp):
+        view = None if uncommitted else self.in_memory(subject)
+        if view is not None:
             return view
         keys = _keys_around(subject)
         stamp = self._generations.prefix_stamp(keys)  # before the read, lest a change is missed
@@ -105,6 +105,11 @@ class Prefixes:
         if not uncommitted:
             self._keep(subject, view)
         return view
+
+    def in_memory(self, subject: bytes) -> PrefixTable | None:
+        """What is known around a folded prefix, when it was read before and has not changed since; else None."""
+        view = self._views.get(subject)
+        return view if view is not None and self._generations.current(view.stamp) else None
 
     async def row(self, prefix_key: bytes) -> PrefixRow | None:
         """What is known of one folded prefix. Raises StoreUnavailable."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from protocol.codes import ResponseCode
 from protocol.generations import Stamp
-from protocol.handle import Handle
+from protocol.handle import ROOT_PREFIX_OCTETS, Handle
 from protocol.value import Permission, ValueList
 from protocol.valuetypes import AdminPermission
 from protocol.valuetypes.hs_site import HOME_TYPES
@@ -14,6 +14,7 @@ from registry.context import Context, delegating
 from registry.outcomes import OPERATOR, Actor, Answer, Denied, Found, Operator, Referred
 from registry.permission import Need, grants_in
 from registry.prefixes import PrefixRow, PrefixStatus, PrefixTable, subject_key
+from registry.reads import PublicRow, Waiter
 from registry.record import permissions_of
 from registry.writing import Row, State
 
@@ -68,18 +69,39 @@ class Reading:
             case NotOurs():
                 return self._moved(query, table, stamp) or query.not_ours(stamp + table.stamp)
 
+    def ask(self, name: bytes, waiter: Waiter) -> Stamp | None:
+        """See Operations.ask."""
+        key = name.upper()
+        prefix, slash, _ = key.partition(b"/")
+        if not slash or prefix == ROOT_PREFIX_OCTETS:
+            return None
+        context = self._context
+        table = context.prefixes.in_memory(prefix)
+        row = None if table is None else table.rows.get(prefix)
+        if row is None or not row.homed or row.status is not PrefixStatus.ACTIVE:
+            return None
+        stamp = context.generations.stamp(key, prefix)
+        context.store.reads.ask(context.key_of(Handle(name)) if context.case_sensitive else key, waiter)
+        return stamp
+
     async def _homed(self, query: Query, prefix: PrefixRow | None, stamp: Stamp) -> Answer:
         """A handle whose prefix we home, in a state of its own or of its prefix (ARCHITECTURE §3.14)."""
         barred = barred_by(query, prefix, stamp)
         if barred is not None:
             return barred
-        row = await self._context.store.read(self._context.key_of(query.handle))
-        if row is None or not row.stored or row.state == State.DRAFT:
-            return query.denied(ResponseCode.HANDLE_NOT_FOUND, "", stamp)
-        if row.state == State.SUSPENDED:
-            text = await self._context.store.suspension_text(row.key)
+        store, key = self._context.store, self._context.key_of(query.handle)
+        row: Row | PublicRow | None = (
+            await store.read_public(key) if query.reader is None else await store.read(key)
+        )
+        if isinstance(row, Row) and row.in_force:
+            return await self._select(query, row, prefix, stamp)
+        told = public_answer(row, query.indexes, query.types)
+        if told is None:
+            text = await store.suspension_text(key)
             return query.denied(ResponseCode.VALUES_NOT_FOUND, text, stamp)
-        return await self._select(query, row, prefix, stamp)
+        if isinstance(told, ResponseCode):
+            return query.denied(told, "", stamp)
+        return Found(handle=query.handle, values=told, stamp=stamp)
 
     def _moved(self, query: Query, table: PrefixTable, stamp: Stamp) -> Referred | None:
         """The referral to whoever took over a prefix that was served here."""
@@ -108,7 +130,7 @@ class Reading:
         return query.referred(ResponseCode.PREFIX_REFERRAL, delegation, stamp)
 
     async def _referral_to_service(self, query: Query, record: Handle, stamp: Stamp) -> Answer:
-        row = await self._context.store.read(record.key) if query.refer else None
+        row = await self._context.store.read_public(record.key) if query.refer else None
         if row is None or not row.in_force:
             return query.not_ours(stamp)
         service = row.public.select(types=HOME_TYPES)
@@ -150,6 +172,20 @@ class Reading:
         octets = public.octets + b"".join(readable)
         values = ValueList(octets, public.count + len(readable)).sorted()
         return Found(handle=query.handle, values=values, stamp=stamp)
+
+
+def public_answer(
+    row: Row | PublicRow | None, indexes: Sequence[int], types: Sequence[str]
+) -> ValueList | ResponseCode | None:
+    """What everybody is answered about a handle whose prefix is homed and active: values, or the code of a denial
+    without words; None for a suspended handle, of which words are told that the row does not hold.
+    """
+    if row is None or row.state in (State.DELETED, State.DRAFT):
+        return ResponseCode.HANDLE_NOT_FOUND
+    if row.state == State.SUSPENDED:
+        return None
+    values = row.public.select(indexes, types)
+    return values if values.count else ResponseCode.VALUES_NOT_FOUND
 
 
 def barred_by(query: Query, prefix: PrefixRow | None, stamp: Stamp) -> Denied | None:

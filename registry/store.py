@@ -16,7 +16,8 @@ from protocol.errors import StoreUnavailable
 from protocol.statuses import Status, StatusText
 from registry.database import check_connection
 from registry.prefixes import PrefixRow
-from registry.reads import SharedReads
+from registry.read_lane import LANE_SETTINGS, ReadLane
+from registry.reads import LANES_MAX, PublicRow, SharedReads
 from registry.writing import (
     FIND,
     FIND_PREFIXES,
@@ -70,11 +71,15 @@ class Store:
     """The database of one node, behind a pool of connections."""
 
     def __init__(
-        self, pool: "asyncpg.Pool[asyncpg.Record]", on_wait: Callable[[float], None] | None = None
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        reads: SharedReads,
+        on_wait: Callable[[float], None] | None = None,
     ) -> None:
+        self.reads = reads
+        """What everybody may know of handles, for many who ask at once."""
         self._pool = pool
         self._on_wait = on_wait
-        self._reads = SharedReads(self._read_one, self.read_many)
 
     @classmethod
     async def open(
@@ -85,16 +90,34 @@ class Store:
         connections_max: int = 10,
         unsafe: bool = False,
         on_wait: Callable[[float], None] | None = None,
+        on_busy: Callable[[], None] | None = None,
     ) -> Self:
         """Connect to Postgres 15-18.
 
+        connections_max: of the pool; reads have LANES_MAX connections of their own, opened when they are needed.
         unsafe: accept a server that may lose acknowledged writes; otherwise every new connection is checked.
-        on_wait: told how many seconds each request waited for a connection.
+        on_wait: told how many seconds each request, or statement of shared reads, waited for a connection.
+        on_busy: told of every read that was refused since too many wait.
         Raises StoreUnavailable, or SettingsError for a database that we refuse.
         """
+        settings = {"application_name": "handlegrid", **SESSION_SETTINGS}
 
         async def prepare(connection: "asyncpg.Connection[asyncpg.Record] | Connection") -> None:
             await check_connection(connection, unsafe=unsafe)
+
+        async def connect(within_s: float) -> "asyncpg.Connection[asyncpg.Record]":
+            connection = await asyncpg.connect(
+                dsn,
+                timeout=within_s,
+                command_timeout=within_s,
+                server_settings={**settings, **LANE_SETTINGS},
+            )
+            try:
+                await check_connection(connection, unsafe=unsafe)
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
 
         with outages():
             pool = await asyncpg.create_pool(
@@ -105,13 +128,14 @@ class Store:
                 reset=_leave_as_is,
                 command_timeout=STATEMENT_WAIT_S,
                 timeout=ACQUIRE_WAIT_S,
-                server_settings={"application_name": "handlegrid", **SESSION_SETTINGS},
+                server_settings=settings,
             )
-        return cls(pool, on_wait)
+        lanes = [ReadLane(connect, outages) for _ in range(LANES_MAX)]
+        return cls(pool, SharedReads(lanes, on_wait=on_wait, on_busy=on_busy), on_wait)
 
     async def close(self) -> None:
         """Close every connection, after what is running has ended; at once when the database hangs."""
-        await self._reads.close()
+        await self.reads.close()
         try:
             await self._pool.close()
         except _OUTAGES:
@@ -153,12 +177,13 @@ class Store:
 
     async def read(self, key: bytes) -> Row | None:
         """The row of a handle, deleted or not; None when there never was one."""
-        return await self._reads.read(key)
-
-    async def _read_one(self, key: bytes) -> Row | None:
         async with self.connection() as connection:
             record = await connection.fetchrow(_READ, key)
         return None if record is None else Row(*record)
+
+    async def read_public(self, key: bytes) -> PublicRow | None:
+        """The same, without what only its administrators may know; cheaper, and shared with others who ask."""
+        return await self.reads.read(key)
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those handles that have one; the same question as in a transaction."""

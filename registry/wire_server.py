@@ -1,23 +1,35 @@
-"""Handle protocol server of a registry node: a resolution is what operations.py says of the stored record."""
+"""Handle protocol server of a registry node: a resolution is what operations.py says of the stored record.
+
+The usual request, for a handle below a prefix that is homed here, goes the short way: no task and no message objects,
+only an object that waits for the row. Everything else goes by resolve(), which alone knows all rules.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
 
-from protocol.bodies import ReferralBody, ResolutionRequest, ResolutionResponse
+from protocol.bodies import ErrorBody, ReferralBody, ResolutionRequest, ResolutionResponse
 from protocol.codes import OpFlag, ResponseCode
 from protocol.errors import StoreUnavailable
-from protocol.message import Message
+from protocol.generations import Stamp
+from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
+from protocol.short_answer import ShortRequest, short_request
 from protocol.site import Site
-from protocol.transport.base import Answer
+from protocol.transport.base import Answer, Reply
+from protocol.value import ValueList
 from registry.operations import Operations
 from registry.outcomes import Denied, Found, Referred
+from registry.reads import READ_TIME_MAX_S, PublicRow, StoreBusy
+from registry.resolution import public_answer
 
-ANSWER_TIME_MAX_S: Final = 5.0  # deployed clients retry three times in three seconds, then go elsewhere
+ANSWER_TIME_MAX_S: Final = READ_TIME_MAX_S
 CACHE_TIME_MAX_S: Final = 30.0
 """Generations end a cached answer at once when this host writes; this bound counts when another host does."""
+NO_DATABASE: Final = "The database of this server does not answer."
+BUSY: Final = "This server is asked more than its database answers."
+_WORDLESS: Final = ErrorBody().encode()
 
 
 class WireServer(wire_server.WireServer):
@@ -38,6 +50,46 @@ class WireServer(wire_server.WireServer):
         self._operations = operations
         self._answer_time_max_s = answer_time_max_s
 
+    def answer_soon(self, octets: bytes, reply: Reply) -> bool:
+        """Ask for the row of a usual request; see the module."""
+        request = short_request(octets)
+        if request is None:
+            return False
+        asked = _Asked(self, request, octets, reply)
+        try:
+            stamp = self._operations.ask(request.handle, asked)
+        except StoreUnavailable as error:
+            reply(self.no_answer(decode_message(octets), error))
+            return True
+        if stamp is None:
+            return False
+        asked.stamp = stamp
+        return True
+
+    def answer_shortly(self, request: ShortRequest, row: PublicRow | None, stamp: Stamp) -> Answer | None:
+        """The answer that a row gives; None when it takes more than the row."""
+        told = public_answer(row, request.indexes, request.types)
+        if told is None:
+            return None
+        wall_s = self.wall_clock()
+        code, body, life_s = ResponseCode.SUCCESS, _WORDLESS, CACHE_TIME_MAX_S
+        if isinstance(told, ValueList):
+            body = request.values_body(told.octets, told.count)
+            life_s = min(life_s, told.smallest_ttl_s(wall_s))
+        else:
+            code = told
+        site = self.site
+        octets = request.answer(
+            code, body, authoritative=site.primary, site_serial=site.serial, wall_s=wall_s
+        )
+        return Answer(octets=octets, cache_until_s=self.clock() + life_s if life_s > 0 else None, stamp=stamp)
+
+    def no_answer(self, request: Message, error: Exception) -> Answer:
+        """What is said when the database does not answer, or is asked too much."""
+        if isinstance(error, StoreBusy):
+            return self.refuse(request, error.code, BUSY)
+        return self.refuse(request, ResponseCode.ERROR, NO_DATABASE)
+
     async def resolve(self, request: Message) -> Answer:
         """Answer from the database, or say that it does not answer."""
         question = ResolutionRequest.decode(request.body)
@@ -49,8 +101,8 @@ class WireServer(wire_server.WireServer):
                     types=question.types,
                     refer=not request.has(OpFlag.DNRF),
                 )
-        except (StoreUnavailable, TimeoutError):
-            return self.refuse(request, ResponseCode.ERROR, "The database of this server does not answer.")
+        except (StoreUnavailable, TimeoutError) as error:
+            return self.no_answer(request, error)
         expires_s = self.clock() + CACHE_TIME_MAX_S
         match outcome:
             case Found(values=values, stamp=stamp):
@@ -62,3 +114,36 @@ class WireServer(wire_server.WireServer):
                 return self.answer(request, code, body, expires_s=expires_s, stamp=stamp)
             case Denied(code=code, message=message, stamp=stamp):
                 return self.refuse(request, code, message, expires_s=expires_s, stamp=stamp)
+
+
+class _Asked:
+    """A usual request that waits for its row."""
+
+    __slots__ = ("_octets", "_reply", "_request", "_server", "stamp")
+
+    def __init__(self, server: WireServer, request: ShortRequest, octets: bytes, reply: Reply) -> None:
+        self._server = server
+        self._request = request
+        self._octets = octets
+        self._reply = reply
+        self.stamp: Stamp
+
+    def found(self, row: PublicRow | None) -> None:
+        """See Waiter."""
+        try:
+            answer = self._server.answer_shortly(self._request, row, self.stamp)
+        except Exception as error:
+            self.failed(error)
+            return
+        if answer is None:
+            self._server.answer_later(self._octets, self._reply)
+        else:
+            self._reply(answer)
+
+    def failed(self, error: BaseException) -> None:
+        """See Waiter."""
+        request = decode_message(self._octets)
+        if isinstance(error, StoreUnavailable):
+            self._reply(self._server.no_answer(request, error))
+        else:
+            self._reply(self._server.failed(request, error))

@@ -62,8 +62,11 @@ class WireServer(ABC):
         Octets that are no message get RC 4. A message that is itself a response gets silence: two servers
         would otherwise answer each other for ever. How many requests wait at once is bounded by the transports.
         """
-        if self.answer_soon(octets, reply):
-            return
+        if not self.answer_soon(octets, reply):
+            self.answer_later(octets, reply, peer)
+
+    def answer_later(self, octets: bytes, reply: Reply, peer: Peer | None = None) -> None:
+        """The general way of respond(), with a task. peer: for the log, where it is known."""
         try:
             request = decode_message(octets)
         except WireError as error:
@@ -83,18 +86,19 @@ class WireServer(ABC):
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
-    async def _respond(self, request: Message, peer: Peer, reply: Reply) -> None:
+    async def _respond(self, request: Message, peer: Peer | None, reply: Reply) -> None:
         with request_scope(str(request.envelope.request_id)):
             try:
                 answer = await self._dispatch(request)
             except Exception as error:
-                answer = self._failed(request, peer, error)
+                answer = self.failed(request, error, peer)
         reply(answer)
 
-    def _failed(self, request: Message, peer: Peer, error: Exception) -> Answer:
+    def failed(self, request: Message, error: BaseException, peer: Peer | None = None) -> Answer:
+        """The answer to a request that met an error; what is a fault of ours is logged, and told to nobody."""
         if isinstance(error, HandleError) and error.code is not ResponseCode.ERROR:
             return self.refuse(request, error.code, str(error))
-        log.error("request_failed", peer=peer.host, exc_info=error)
+        log.error("request_failed", peer=peer and peer.host, exc_info=error)
         return self.refuse(request, ResponseCode.ERROR, "Internal error.")
 
     def answer(
