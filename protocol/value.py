@@ -21,7 +21,11 @@ MAX_INDEX: Final = 0x7FFF_FFFF  # deployed decoders read it signed
 VALUE_HEAD: Final = struct.Struct(">IIBIBI")
 """Index, timestamp, TTL type, TTL, permissions, octets of the type."""
 
+_HEAD_OCTETS: Final = VALUE_HEAD.size
 _U32: Final = struct.Struct(">I")
+_life: Final = struct.Struct(">8xBIxI").unpack_from
+"""Of a value's head: TTL type, TTL, octets of the type."""
+_u32: Final = _U32.unpack_from
 _MIN_VALUE_OCTETS: Final = VALUE_HEAD.size + 4 + 4
 _PERMISSIONS_OFFSET: Final = 13
 _TYPE_OFFSET: Final = 18
@@ -45,6 +49,9 @@ class TtlType(IntEnum):
 
     RELATIVE = 0
     ABSOLUTE = 1
+
+
+_RELATIVE: Final = int(TtlType.RELATIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +155,6 @@ def _skip_counted(octets: bytes, position: int, size: int) -> int:
     return end
 
 
-def _skip_rest(octets: bytes, position: int) -> int:
-    """Where a value ends whose data begin at position, of octets that are known to be whole."""
-    (data_octets,) = _U32.unpack_from(octets, position)
-    position += 4 + data_octets
-    (references,) = _U32.unpack_from(octets, position)
-    position += 4
-    for _ in range(references):
-        position += 8 + int(_U32.unpack_from(octets, position)[0])
-    return int(position)
-
-
 class ValueList:
     """Values back to back as they stand in a message, a row or a cache entry; immutable.
 
@@ -241,12 +237,17 @@ class ValueList:
         wall_s: Unix seconds now, against which absolute TTLs are measured.
         """
         octets, position, smallest = self.octets, 0, MAX_TTL_S
-        for _ in range(self.count):  # nothing is copied: every answer that is not cached comes by here
-            _, _, kind, ttl, _, type_octets = VALUE_HEAD.unpack_from(octets, position)
-            if kind != TtlType.RELATIVE:
+        for _ in range(self.count):  # in one pass, nothing copied: every answer from a database comes by here
+            kind, ttl, type_octets = _life(octets, position)
+            if kind != _RELATIVE:
                 ttl = max(0, ttl - int(wall_s))
             smallest = min(smallest, ttl)
-            position = _skip_rest(octets, position + VALUE_HEAD.size + type_octets)
+            position += _HEAD_OCTETS + type_octets
+            position += 8 + _u32(octets, position)[0]
+            references = _u32(octets, position - 4)[0]
+            if references:
+                for _ in range(references):
+                    position += 8 + _u32(octets, position)[0]
         return smallest
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -29,10 +29,10 @@ Connect = Callable[[float], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 class ReadLane:
     """One connection, opened when it is needed, and again after it was lost."""
 
-    def __init__(self, connect: Connect, outages: Callable[[], AbstractContextManager[None]]) -> None:
-        """outages: turns what asyncpg raises into StoreUnavailable."""
+    def __init__(self, connect: Connect, outage: Callable[[BaseException], BaseException]) -> None:
+        """outage: turns what asyncpg raises for a database that is gone into StoreUnavailable."""
         self._connect = connect
-        self._outages = outages
+        self._outage = outage
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._used_s = 0.0
         self._one: PreparedStatement[PublicRow]
@@ -40,20 +40,19 @@ class ReadLane:
 
     async def fetch(self, keys: Sequence[bytes], within_s: float) -> Sequence[PublicRow]:
         """See Lane."""
-        with self._outages():
-            now_s = time.monotonic()
-            connection = self._connection
+        now_s = time.monotonic()
+        connection = self._connection
+        try:
             if connection is None or connection.is_closed() or now_s - self._used_s > IDLE_MAX_S:
                 await self._open(within_s)
                 within_s -= time.monotonic() - now_s
             self._used_s = now_s
-            try:
-                if len(keys) == 1:
-                    return await self._one.fetch(keys[0], timeout=within_s)
-                return await self._many.fetch(keys, timeout=within_s)
-            except BaseException:
-                self._abandon()  # it may be stuck, or its plans may be of an old schema
-                raise
+            if len(keys) == 1:
+                return await self._one.fetch(keys[0], timeout=within_s)
+            return await self._many.fetch(keys, timeout=within_s)
+        except BaseException as error:
+            self._abandon()  # it may be stuck, or its plans may be of an old schema
+            raise self._outage(error) from error
 
     async def close(self) -> None:
         """See Lane."""
@@ -65,12 +64,8 @@ class ReadLane:
     async def _open(self, within_s: float) -> None:
         self._abandon()
         connection = self._connection = await self._connect(within_s)
-        try:
-            self._one = await connection.prepare(_ONE, timeout=within_s, record_class=PublicRow)
-            self._many = await connection.prepare(_MANY, timeout=within_s, record_class=PublicRow)
-        except BaseException:
-            self._abandon()
-            raise
+        self._one = await connection.prepare(_ONE, timeout=within_s, record_class=PublicRow)
+        self._many = await connection.prepare(_MANY, timeout=within_s, record_class=PublicRow)
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None

@@ -6,9 +6,9 @@ A read never joins a statement that has already started: what it is asked for mi
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Final, Protocol
 
 import asyncpg
@@ -88,7 +88,7 @@ class _Statement:
     __slots__ = ("asked_s", "keys", "waiters")
 
     def __init__(self) -> None:
-        self.asked_s = time.monotonic()
+        self.asked_s = monotonic()
         self.keys: list[bytes] = []
         self.waiters: list[Waiter] = []
 
@@ -160,14 +160,14 @@ class SharedReads:
     async def _serve(self, lane: Lane) -> None:
         """Send statements one after the other while there are any; the last used lane is used first."""
         try:
-            while self._waiting and (self._busy <= LANES_USUAL or len(self._waiting) > 1):
+            while self._waiting and (self._busy <= LANES_USUAL or len(self._waiting[0].keys) >= KEYS_MAX):
                 await self._send(lane, self._waiting.popleft())
         finally:
             self._busy -= 1
             self._idle.append(lane)
 
     async def _send(self, lane: Lane, statement: _Statement) -> None:
-        waited_s = time.monotonic() - statement.asked_s
+        waited_s = monotonic() - statement.asked_s
         if self._on_wait:
             self._on_wait(waited_s)
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.codes import ResponseCode
 from protocol.generations import Stamp
@@ -18,6 +19,7 @@ from registry.reads import PublicRow, Waiter
 from registry.record import permissions_of
 from registry.writing import Row, State
 
+_UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
 _READ_RIGHT = Need(record=AdminPermission.READ_VALUE)
 
 
@@ -180,7 +182,7 @@ def public_answer(
     """What everybody is answered about a handle whose prefix is homed and active: values, or the code of a denial
     without words; None for a suspended handle, of which words are told that the row does not hold.
     """
-    if row is None or row.state in (State.DELETED, State.DRAFT):
+    if row is None or row.state in _UNTOLD:
         return ResponseCode.HANDLE_NOT_FOUND
     if row.state == State.SUSPENDED:
         return None

@@ -63,8 +63,14 @@ def outages() -> Iterator[None]:
     try:
         yield
     except _OUTAGES as error:
-        reason = str(error) or type(error).__name__
-        raise StoreUnavailable(f"the database does not answer: {reason}") from error
+        raise outage(error) from error
+
+
+def outage(error: BaseException) -> BaseException:
+    """The StoreUnavailable that an outage is; any other error as it is."""
+    if not isinstance(error, _OUTAGES):
+        return error
+    return StoreUnavailable(f"the database does not answer: {str(error) or type(error).__name__}")
 
 
 class Store:
@@ -130,7 +136,7 @@ class Store:
                 timeout=ACQUIRE_WAIT_S,
                 server_settings=settings,
             )
-        lanes = [ReadLane(connect, outages) for _ in range(LANES_MAX)]
+        lanes = [ReadLane(connect, outage) for _ in range(LANES_MAX)]
         return cls(pool, SharedReads(lanes, on_wait=on_wait, on_busy=on_busy), on_wait)
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from protocol.value import HandleValue, ValueList
 from registry.operations import Operations
 from registry.outcomes import Answer as Outcome
 from registry.outcomes import Denied, Found, Referred
+from registry.reads import Waiter
 from registry.wire_server import CACHE_TIME_MAX_S, WireServer
 from tests.support.transport import answer_of
 
@@ -35,6 +36,9 @@ class FakeOperations:
     def __init__(self, outcome: Outcome | Exception | None = None) -> None:
         self.outcome = outcome
         self.asked: list[tuple[Handle, Sequence[int], Sequence[str], bool]] = []
+
+    def ask(self, name: bytes, waiter: Waiter) -> None:
+        """Nothing is answered the short way; tests/integration/registry/test_short_way.py compares the two."""
 
     async def resolve(
         self,
