@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 from protocol.errors import StoreUnavailable
 from protocol.generations import Generations
@@ -20,6 +21,7 @@ from registry.health import DatabaseWatch
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
 from registry.operations import Operations
+from registry.reads import WAITING_READS
 from registry.rest.app import RestApi
 from registry.rest.handles import HandlesApi
 from registry.sequencer import Sequencer
@@ -106,7 +108,12 @@ class RegistryNode:
 
     async def _open_node(self) -> Node:
         settings = self.settings
-        opening = open_node(settings, unsafe=self._unsafe, on_wait=self.metrics.db_pool_wait.observe)
+        opening = open_node(
+            settings,
+            unsafe=self._unsafe,
+            on_wait=self.metrics.db_pool_wait.observe,
+            on_busy=partial(self.metrics.limit_reached, WAITING_READS),
+        )
         try:
             return await self._resources.enter_async_context(opening)
         except StoreUnavailable as error:

@@ -36,12 +36,13 @@ async def open_node(
     *,
     unsafe: bool = False,
     on_wait: Callable[[float], None] | None = None,
+    on_busy: Callable[[], None] | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Node]:
     """Initialise the node where that is not done yet, and open it for the duration of the block.
 
     unsafe: accept a database that may lose acknowledged writes in a crash.
-    on_wait: told how many seconds each request waited for a database connection.
+    on_wait, on_busy: see Store.open.
     Raises SettingsError (what to change) or StoreUnavailable (the database does not answer).
     """
     site = await initialise(settings, unsafe=unsafe, wall_clock=wall_clock)
@@ -51,6 +52,7 @@ async def open_node(
         connections_max=settings.database_connections_max,
         unsafe=unsafe,
         on_wait=on_wait,
+        on_busy=on_busy,
     )
     generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:

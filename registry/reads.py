@@ -26,6 +26,8 @@ LANES_MAX: Final = 4
 """Statements at once while whole statements wait: a database that reads from its disk does more side by side."""
 WAITING_MAX: Final = 8_192
 """Keys that wait for a statement; a database that is so far behind answers none of them in time."""
+WAITING_READS: Final = "waiting_reads"
+"""What the metric calls that limit."""
 READ_TIME_MAX_S: Final = 5.0
 """From the question to the answer; deployed clients retry three times in three seconds, then go elsewhere."""
 

@@ -82,7 +82,9 @@ class WireServer(wire_server.WireServer):
         octets = request.answer(
             code, body, authoritative=site.primary, site_serial=site.serial, wall_s=wall_s
         )
-        return Answer(octets=octets, cache_until_s=self.clock() + life_s if life_s > 0 else None, stamp=stamp)
+        if life_s <= 0:
+            return Answer(octets=octets)
+        return Answer(octets=octets, cache_until_s=self.clock() + life_s, stamp=stamp)
 
     def no_answer(self, request: Message, error: Exception) -> Answer:
         """What is said when the database does not answer, or is asked too much."""
