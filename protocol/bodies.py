@@ -1,5 +1,6 @@
 """One frozen dataclass for each request and response body; a request digest is split off before (message.py)."""
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,7 @@ from protocol.value import MAX_TYPE_OCTETS, ValueList
 from protocol.wire import MAX_HANDLE_OCTETS, Reader, Writer, encode_text, text
 
 MAX_QUERY_ITEMS: Final = 2_048  # indexes or types of one query; a message holds no more values
+_U32: Final = struct.Struct(">I")
 BLANK_HANDLE: Final = Handle(b"/")
 
 
@@ -51,7 +53,7 @@ class ResolutionResponse:
 
     def encode(self) -> bytes:
         """The body's octets. Source: PROTOCOL.md §4.1, vector V12."""
-        return Writer().counted(self.handle.octets).raw(self.values.encode()).octets()
+        return resolution_body(self.handle.octets, self.values)
 
     @classmethod
     def decode(cls, octets: bytes) -> "ResolutionResponse":
@@ -61,6 +63,11 @@ class ResolutionResponse:
         values = ValueList.decode(reader)
         reader.expect_end()
         return cls(handle=handle, values=values)
+
+
+def resolution_body(name: bytes, values: ValueList) -> bytes:
+    """The octets of a ResolutionResponse, from the octets of the name, in one piece."""
+    return b"".join((_U32.pack(len(name)), name, _U32.pack(values.count), values.octets))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ class Permission(IntFlag):
     PUBLIC_WRITE = 0x01
 
 
+_PUBLIC_READ: Final = int(Permission.PUBLIC_READ)
 DEFAULT_PERMISSIONS: Final = Permission.ADMIN_READ | Permission.ADMIN_WRITE | Permission.PUBLIC_READ
 SECRET_PERMISSIONS: Final = Permission.ADMIN_READ | Permission.ADMIN_WRITE
 
@@ -144,6 +145,36 @@ def _skip_value(octets: bytes, start: int) -> int:
     if position > size:
         raise Truncated(f"the value at {start} is cut")
     return position
+
+
+def survey(octets: bytes, position: int, count: int, wall_s: float) -> tuple[int, int] | None:
+    """Where count values that begin at position end, and the seconds for which they may be cached, in one pass.
+
+    None where anything is out of the ordinary: a value that is not public, references, or octets that are no values;
+    ValueList.decode() and its methods decide about those. wall_s: Unix seconds, for absolute TTLs.
+    """
+    smallest_ttl_s = MAX_TTL_S
+    head, number = VALUE_HEAD.unpack_from, _U32.unpack_from
+    try:
+        for _ in range(count):
+            _, _, kind, ttl, permissions, type_octets = head(octets, position)
+            if not permissions & _PUBLIC_READ or type_octets > MAX_TYPE_OCTETS:
+                return None
+            if kind:
+                ttl = _seconds_left(kind, ttl, wall_s)
+            smallest_ttl_s = min(smallest_ttl_s, ttl)
+            position += _TYPE_OFFSET + type_octets
+            position += 4 + number(octets, position)[0]
+            if number(octets, position)[0]:
+                return None
+            position += 4
+    except struct.error:  # a length leads beyond the octets
+        return None
+    return position, smallest_ttl_s
+
+
+def _seconds_left(kind: int, ttl: int, wall_s: float) -> int:
+    return ttl if kind == TtlType.RELATIVE else max(0, ttl - int(wall_s))
 
 
 def _skip_counted(octets: bytes, position: int, size: int) -> int:

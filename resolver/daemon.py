@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from protocol.client.client import HandleClient
+from protocol.client.direct import DirectClient
 from protocol.client.selection import Opening
 from protocol.errors import SettingsError
 from protocol.handle import Prefix
@@ -35,6 +36,7 @@ from resolver.observer import ResolverObserver
 from resolver.pages import Pages
 from resolver.recursor import Bounds, Recursor, system_clocks
 from resolver.settings import EVERYTHING, ResolverSettings
+from resolver.short_way import ShortWay
 from resolver.statistics import StatisticsStore
 from resolver.wire_server import WireServer
 
@@ -86,8 +88,8 @@ class RecursiveNode:
         if settings.redis_address():
             metrics.expect_redis()
         cache = self._cache(metrics, observer)
-        recursor = self._recursor(root, cache, observer)
-        listeners = await self._listen(recursor, observer, self._answer_cache(metrics))
+        recursor, short_way = self._recursor(root, cache, observer)
+        listeners = await self._listen(recursor, short_way, observer, self._answer_cache(metrics))
         metrics.process.started(lambda: listeners.udp_drops)
         self._own_task(measure_lag(metrics.event_loop_lag.set))
         self._addresses = listeners.addresses(admin)
@@ -168,7 +170,9 @@ class RecursiveNode:
         self._closers.push_async_callback(tier.close)
         return tier
 
-    def _recursor(self, root: Root, cache: TieredCache, observer: ResolverObserver) -> Recursor:
+    def _recursor(
+        self, root: Root, cache: TieredCache, observer: ResolverObserver
+    ) -> tuple[Recursor, ShortWay | None]:
         settings = self.settings
         exchanger = Exchanger()
         self._closers.push_async_callback(exchanger.close)
@@ -195,7 +199,9 @@ class RecursiveNode:
             observer=observer,
         )
         self._closers.push_async_callback(recursor.close)
-        return recursor
+        if cache.has_second_tier:
+            return recursor, None
+        return recursor, ShortWay(recursor, DirectClient(client, exchanger.udp))
 
     def _answer_cache(self, metrics: ResolverMetrics) -> AnswerCache | None:
         octets_max = self.settings.answer_cache_octets_max
@@ -206,10 +212,14 @@ class RecursiveNode:
         return answers
 
     async def _listen(
-        self, recursor: Recursor, observer: ResolverObserver, answers: AnswerCache | None
+        self,
+        recursor: Recursor,
+        short_way: ShortWay | None,
+        observer: ResolverObserver,
+        answers: AnswerCache | None,
     ) -> Listeners:
         settings = self.settings
-        wire = WireServer(recursor, self.site)
+        wire = WireServer(recursor, self.site, short_way=short_way)
         self._closers.push_async_callback(wire.close)
         app = web.Application()
         pages = Pages(node=settings.name)

@@ -5,7 +5,7 @@ What is fetched is always the whole public record, once, whatever was asked for;
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -13,8 +13,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from protocol.client.answers import Answer, Denied, Found, Question
-from protocol.client.resolution import DEFAULT_LIMITS, Ask, Purpose, Resolution
+from protocol.client.delegation import Delegation
+from protocol.client.resolution import DEFAULT_LIMITS, Ask, Known, Purpose, Resolution
 from protocol.client.selection import Opening
+from protocol.client.verdict import Failure
 from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
@@ -95,8 +97,13 @@ class Complaints:
 class Upstream(Protocol):
     """Makes one exchange of a walk with whichever site of a service answers."""
 
-    def exchange(self, ask: Ask, *, deadline_s: float, recursion_count: int) -> Coroutine[Any, Any, Answer]:
-        """Return the answer; raises ResolutionFailed when no site gives a usable one by deadline_s (monotonic)."""
+    def exchange(
+        self, ask: Ask, *, deadline_s: float, recursion_count: int, tried: Sequence[Failure] = ()
+    ) -> Coroutine[Any, Any, Answer]:
+        """Return the answer; raises ResolutionFailed when no site gives a usable one by deadline_s (monotonic).
+
+        tried: what failed for this Ask already.
+        """
 
 
 class Forwarder(Protocol):
@@ -130,6 +137,19 @@ class Bounds:
     waiters_max: int
 
 
+FlightKey = tuple[bytes, bool, int]
+"""Cache key, whether past all caches, recursion count: a question that comes back to us in a loop must not wait for
+itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried for a question before the general way took it over."""
+
+    ask: Ask
+    failure: Failure
+
+
 def system_clocks() -> Clocks:
     """Return what time it is."""
     return Clocks(now_s=time.monotonic(), wall_s=time.time())
@@ -151,7 +171,7 @@ class Recursor:
         clocks: Callable[[], Clocks] = system_clocks,
     ) -> None:
         """root gives the root service as it is known now; openings are the private networks that may be asked."""
-        self._cache = cache
+        self.cache = cache
         self._root = root
         self._upstream = upstream
         self._forwarder = forwarder
@@ -160,12 +180,12 @@ class Recursor:
             DEFAULT_LIMITS,
             negative_ttl_s=min(cache.lifetimes.negative_ttl_s, DEFAULT_LIMITS.negative_ttl_s),
         )
-        self._bounds = bounds
-        self._observer = observer
+        self.bounds = bounds
+        self.observer = observer
         self._clocks = clocks
         self._complaints = Complaints()
-        self._shares = ServiceShares(bounds.service_exchanges_max)
-        self._flights: SingleFlight[tuple[bytes, bool, int], Entry] = SingleFlight(
+        self.shares = ServiceShares(bounds.service_exchanges_max)
+        self.flights: SingleFlight[FlightKey, Entry] = SingleFlight(
             flights_max=bounds.resolutions_max, waiters_max=bounds.waiters_max
         )
         self._prefix_flights: SingleFlight[tuple[bytes, Service, int], Answer] = SingleFlight(
@@ -174,7 +194,7 @@ class Recursor:
 
     def cached(self, handle: Handle) -> Entry | None:
         """The record or denial in memory; starts nothing and waits for nothing."""
-        return self._cache.entry(cache_key(handle), self._clocks().now_s)
+        return self.cache.entry(cache_key(handle), self._clocks().now_s)
 
     async def resolve(
         self, handle: Handle, *, authoritative: bool = False, recursion_count: int = 0
@@ -189,104 +209,141 @@ class Recursor:
             entry = self.cached(handle)
             if entry is not None:
                 return Resolved(entry, Origin.HIT)
-        if recursion_count >= self._bounds.recursion_limit:
-            self._observer.limit_reached("recursion_limit")
+        if recursion_count >= self.bounds.recursion_limit:
+            self.observer.limit_reached("recursion_limit")
             raise RecursionLimit(
                 f"the question has passed {recursion_count} recursive nodes, "
-                f"recursion_limit = {self._bounds.recursion_limit}; two of them may forward to each other"
+                f"recursion_limit = {self.bounds.recursion_limit}; two of them may forward to each other"
             )
-        # The count is part of the key: a question that comes back to us in a loop must not wait for itself.
         key = (cache_key(handle), authoritative, recursion_count)
+        question = Question(handle=handle, authoritative=authoritative)
+        deadline_s = self._clocks().now_s + self.bounds.resolution_time_s
         try:
-            entry, shared = await self._flights.run(
-                key, lambda: self._fetch(handle, authoritative=authoritative, recursion_count=recursion_count)
+            entry, shared = await self.flights.run(
+                key, lambda: self._fetch(question, deadline_s, recursion_count)
             )
         except TooBusy as error:
-            self._observer.limit_reached(error.limit)
+            self.observer.limit_reached(error.limit)
             raise
         return Resolved(entry, Origin.SHARED if shared else Origin.FETCHED)
 
+    def direct_ask(self, handle: Handle, delegation: Delegation) -> Ask | None:
+        """The exchange that answers a question when the delegation of its prefix is known; None where it takes more."""
+        if self._forwarder.applies(handle):
+            return None
+        try:
+            step = self._resolution(Question(handle=handle), lambda _: delegation).step()
+        except ResolutionFailed:
+            return None
+        return step if isinstance(step, Ask) and step.purpose is Purpose.HANDLE else None
+
+    def carry_on(self, key: FlightKey, handle: Handle, deadline_s: float, tried: Tried | None) -> None:
+        """Take over a question that is in flight under the key, in a task, for whoever waits for it."""
+        question = Question(handle=handle)
+        self.flights.carry_on(key, self._fetch(question, deadline_s, key[2], tried))
+
     async def close(self) -> None:
         """Give up whatever is in flight."""
-        await self._flights.close()
+        await self.flights.close()
         await self._prefix_flights.close()
 
-    async def _fetch(self, handle: Handle, *, authoritative: bool, recursion_count: int) -> Entry:
-        deadline_s = self._clocks().now_s + self._bounds.resolution_time_s
-        if not authoritative:
-            entry = await self._cache.fetch(handle)
+    async def _fetch(
+        self, question: Question, deadline_s: float, recursion_count: int, tried: Tried | None = None
+    ) -> Entry:
+        handle = question.handle
+        if not question.authoritative:
+            entry = await self.cache.fetch(handle)
             if entry is not None:
                 return entry
-        question = Question(handle=handle, authoritative=authoritative)
-        ask = self._forward if self._forwarder.applies(handle) else self._walk
         try:
-            async with asyncio.timeout(self._bounds.resolution_time_s + GRACE_S):
-                entry = await ask(question, deadline_s, recursion_count)
+            async with asyncio.timeout(deadline_s - self._clocks().now_s + GRACE_S):
+                if self._forwarder.applies(handle):
+                    entry = await self._forward(question, deadline_s, recursion_count)
+                else:
+                    entry = await self._walk(question, deadline_s, recursion_count, tried)
         except TimeoutError:
             raise Unreachable(
-                f"no answer within resolution_time_s = {self._bounds.resolution_time_s:g}"
+                f"no answer within resolution_time_s = {self.bounds.resolution_time_s:g}"
             ) from None
         except ResolutionFailed as failure:
             self._complaints.tell(handle, failure, self._clocks().now_s)
             raise
-        self._cache.put(handle, entry)
+        self.cache.put(handle, entry)
         return entry
 
     async def _forward(self, question: Question, deadline_s: float, recursion_count: int) -> Entry:
         answer = await self._forwarder.ask(
             question, deadline_s=deadline_s, recursion_count=recursion_count + 1
         )
-        return self._entry_of(answer.reply(question.handle))
+        return self.entry_of(answer.reply(question.handle))
 
-    async def _walk(self, question: Question, deadline_s: float, recursion_count: int) -> Entry:
-        resolution = Resolution(
-            question,
-            root=self._root(),
-            known=self._cache.delegation,
-            limits=self._limits,
-            openings=self._openings,
-        )
+    async def _walk(
+        self, question: Question, deadline_s: float, recursion_count: int, tried: Tried | None
+    ) -> Entry:
+        resolution = self._resolution(question, self.cache.delegation)
         while True:
             match resolution.step():
                 case Ask() as ask:
-                    await self._advance(resolution, ask, deadline_s, recursion_count)
+                    failures = (
+                        (tried.failure,) if tried is not None and tried.ask.service == ask.service else ()
+                    )
+                    await self._advance(resolution, ask, deadline_s, recursion_count, failures)
                 case Found() | Denied() as reply:
-                    return self._entry_of(reply)
+                    return self.entry_of(reply)
+
+    def _resolution(self, question: Question, known: Known) -> Resolution:
+        return Resolution(
+            question,
+            root=self._root(),
+            known=known,
+            limits=self._limits,
+            openings=self._openings,
+        )
 
     async def _advance(
-        self, resolution: Resolution, ask: Ask, deadline_s: float, recursion_count: int
+        self,
+        resolution: Resolution,
+        ask: Ask,
+        deadline_s: float,
+        recursion_count: int,
+        tried: Sequence[Failure],
     ) -> None:
         """Make one exchange of a walk, tell the walk, remember what it learned."""
         try:
-            answer = await self._exchange(ask, deadline_s, recursion_count)
+            answer = await self._exchange(ask, deadline_s, recursion_count, tried)
         except ResolutionFailed as failure:
-            self._observer.exchanged(ask.purpose, "failed")
+            self.observer.exchanged(ask.purpose, "failed")
             if self._clocks().now_s >= deadline_s:
                 raise
             resolution.failed(failure)
             return
-        self._observer.exchanged(ask.purpose, "ok")
+        self.observer.exchanged(ask.purpose, "ok")
         for delegation in resolution.answered(answer, self._clocks().wall_s):
-            self._cache.put_delegation(delegation)
+            self.cache.put_delegation(delegation)
 
-    async def _exchange(self, ask: Ask, deadline_s: float, recursion_count: int) -> Answer:
+    async def _exchange(
+        self, ask: Ask, deadline_s: float, recursion_count: int, tried: Sequence[Failure]
+    ) -> Answer:
         def work() -> Coroutine[Any, Any, Answer]:
-            return self._upstream.exchange(ask, deadline_s=deadline_s, recursion_count=recursion_count)
+            return self._upstream.exchange(
+                ask, deadline_s=deadline_s, recursion_count=recursion_count, tried=tried
+            )
 
         if ask.purpose is Purpose.HANDLE:
-            with self._shares.take(ask.service.name):
+            with self.shares.take(ask.service.name):
                 return await work()
         return (await self._prefix_flights.run((ask.handle.key, ask.service, recursion_count), work))[0]
 
-    def _entry_of(self, reply: Found | Denied) -> Entry:
+    def entry_of(self, reply: Found | Denied) -> Entry:
+        """What a reply is kept as. Raises ResolutionFailed for a refusal that is not for whoever asked us."""
         clocks = self._clocks()
-        lifetimes = self._cache.lifetimes
+        lifetimes = self.cache.lifetimes
         match reply:
             case Found(values=values):
                 public = values.select(public_only=True)
                 return record_entry(public, lifetimes=lifetimes, now_s=clocks.now_s, wall_s=clocks.wall_s)
             case Denied(code=code, message=message):
-                return _denial(code, message, self._cache, clocks)
+                return _denial(code, message, self.cache, clocks)
 
 
 def _denial(code: int, message: str, cache: TieredCache, clocks: Clocks) -> Denial:

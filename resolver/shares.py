@@ -1,6 +1,5 @@
 """Shares: how much of a recursive node one service may hold, so that a silent one leaves room for all others."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,17 +12,28 @@ class ServiceShares:
     def __init__(self, exchanges_max: int) -> None:
         """exchanges_max: exchanges with one service at once (the setting service_exchanges_max)."""
         self._exchanges_max = exchanges_max
-        self._under_way: Counter[str] = Counter()
+        self._under_way: dict[str, int] = {}
 
     @contextmanager
     def take(self, service: str) -> Iterator[None]:
         """One exchange with the service that the prefix record of this name describes. Raises TooBusy at the limit."""
-        if self._under_way[service] >= self._exchanges_max:
-            raise TooBusy("service_exchanges_max", self._exchanges_max)
-        self._under_way[service] += 1
+        self.enter(service)
         try:
             yield
         finally:
-            self._under_way[service] -= 1
-            if not self._under_way[service]:
-                del self._under_way[service]
+            self.leave(service)
+
+    def enter(self, service: str) -> None:
+        """One exchange with a service begins. Raises TooBusy at the limit."""
+        under_way = self._under_way.get(service, 0)
+        if under_way >= self._exchanges_max:
+            raise TooBusy("service_exchanges_max", self._exchanges_max)
+        self._under_way[service] = under_way + 1
+
+    def leave(self, service: str) -> None:
+        """One exchange that entered has ended."""
+        under_way = self._under_way[service] - 1
+        if under_way:
+            self._under_way[service] = under_way
+        else:
+            del self._under_way[service]

@@ -4,16 +4,18 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from protocol.bodies import ResolutionRequest, ResolutionResponse
+from protocol.bodies import ErrorBody, ResolutionRequest, resolution_body
 from protocol.codes import OpFlag, ResponseCode
 from protocol.errors import ResolutionFailed
-from protocol.message import Message
+from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
 from protocol.site import Site
-from protocol.transport.base import Answer
+from protocol.transport.base import Answer, Peer, Reply
+from protocol.usual import AnswerTemplates, UsualRequest, read_usual_request
 from protocol.value import ValueList
-from resolver.cache.policy import Denial, select
+from resolver.cache.policy import Denial, Entry, select
 from resolver.recursor import Recursor
+from resolver.short_way import ShortWay
 
 NOT_CACHED: Final = (
     "This recursive node does not hold the handle, and the request forbids it to ask (RECU is clear)."
@@ -33,11 +35,42 @@ class WireServer(wire_server.WireServer):
         recursor: Recursor,
         site: Site,
         *,
+        short_way: ShortWay | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(site, clock=clock, wall_clock=wall_clock)
         self._recursor = recursor
+        self._short_way = short_way
+        self._templates = AnswerTemplates(authoritative=site.primary, site_serial=site.serial)
+        self._closed = False
+
+    def respond(self, octets: bytes, peer: Peer, reply: Reply) -> None:
+        """Answer one whole message: a usual request on the short way where it can be, any other in a task."""
+        usual = read_usual_request(octets) if self._short_way is not None else None
+        if usual is None or not self._ask(usual, octets, peer, reply):
+            super().respond(octets, peer, reply)
+
+    async def close(self) -> None:
+        """See the base class; whoever still waits on the short way is told nothing any more."""
+        self._closed = True
+        await super().close()
+
+    def _ask(self, usual: UsualRequest, octets: bytes, peer: Peer, reply: Reply) -> bool:
+        assert self._short_way is not None
+        return self._short_way.ask(usual[0], usual[1], _Asked(self, octets, usual, peer, reply).told)
+
+    def answer_usual(self, asked: "_Asked", outcome: Entry | Exception) -> None:
+        """Answer a usual request with what became of its question."""
+        if self._closed:
+            return
+        if isinstance(outcome, Exception):
+            asked.reply(self._failed(decode_message(asked.octets), asked.peer, outcome))
+            return
+        code, body = _content(outcome, asked.usual[0], *asked.usual[2])
+        octets = self._templates.answer(asked.octets, code, body, self.wall_clock())
+        expires_s = outcome.expires_s
+        asked.reply(Answer(octets=octets, cache_until_s=expires_s if expires_s > self.clock() else None))
 
     async def resolve(self, request: Message) -> Answer:
         """Answer what is in memory without waiting, and fetch the rest; AUTH goes past every cache."""
@@ -47,17 +80,45 @@ class WireServer(wire_server.WireServer):
         if entry is None:
             if not request.has(OpFlag.RECU):
                 return self.refuse(request, ResponseCode.SERVER_NOT_RESPONSIBLE, NOT_CACHED)
-            try:
-                resolved = await self._recursor.resolve(
-                    query.handle, authoritative=authoritative, recursion_count=request.header.recursion_count
-                )
-            except ResolutionFailed as failure:
-                return self.refuse(request, failure.code, failure.explain())
+            resolved = await self._recursor.resolve(
+                query.handle, authoritative=authoritative, recursion_count=request.header.recursion_count
+            )
             entry = resolved.entry
         expires_s = None if authoritative else entry.expires_s
-        match select(entry, query.indexes, query.types):
-            case ValueList() as values:
-                body = ResolutionResponse(handle=query.handle, values=values).encode()
-                return self.answer(request, ResponseCode.SUCCESS, body, expires_s=expires_s)
-            case Denial(code=code, message=message):
-                return self.refuse(request, code, message, expires_s=expires_s)
+        code, body = _content(entry, query.handle.octets, query.indexes, query.types)
+        return self.answer(request, code, body, expires_s=expires_s)
+
+    def _failed(self, request: Message, peer: Peer, error: Exception) -> Answer:
+        if isinstance(error, ResolutionFailed):
+            return self.refuse(request, error.code, error.explain())
+        return super()._failed(request, peer, error)
+
+
+class _Asked:
+    """A usual request that waits for its answer."""
+
+    __slots__ = ("octets", "peer", "reply", "server", "usual")
+
+    def __init__(
+        self, server: WireServer, octets: bytes, usual: UsualRequest, peer: Peer, reply: Reply
+    ) -> None:
+        self.server = server
+        self.octets = octets
+        self.usual = usual
+        self.peer = peer
+        self.reply = reply
+
+    def told(self, outcome: Entry | Exception) -> None:
+        """See singleflight.Waiter."""
+        self.server.answer_usual(self, outcome)
+
+
+def _content(
+    entry: Entry, name: bytes, indexes: tuple[int, ...], types: tuple[str, ...]
+) -> tuple[ResponseCode, bytes]:
+    """Response code and body of the answer about a name as the client spelled it."""
+    match select(entry, indexes, types):
+        case ValueList() as values:
+            return ResponseCode.SUCCESS, resolution_body(name, values)
+        case Denial(code=code, message=message):
+            return code, ErrorBody(message=message).encode()

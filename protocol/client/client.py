@@ -112,10 +112,11 @@ class HandleClient:
         self._openings = tuple(openings)
         self._limits = limits
         self._total_s = total_s
-        self._exchange_s = exchange_s
+        self.exchange_s = exchange_s
+        """Patience with one interface of one server."""
         self._extra_flags = OpFlag.RRDG if request_digest else OpFlag(0)
-        self._clock = clock
-        self._wall = wall
+        self.clock = clock
+        self.wall = wall
         self.health = ServerHealth()
 
     async def resolve(
@@ -156,11 +157,11 @@ class HandleClient:
             try:
                 answer = await self.exchange(step, on_hop=on_hop, deadline_s=deadline_s)
             except ResolutionFailed as failure:
-                if self._clock() >= deadline_s:
+                if self.clock() >= deadline_s:
                     raise
                 resolution.failed(failure)
                 continue
-            for delegation in resolution.answered(answer, self._wall()):
+            for delegation in resolution.answered(answer, self.wall()):
                 learn(delegation)
 
     async def exchange(
@@ -171,29 +172,26 @@ class HandleClient:
         deadline_s: float | None = None,
         flags: int = WALK_FLAGS,
         recursion_count: int = 0,
+        tried: Sequence[Failure] = (),
     ) -> Answer:
         """Put one Ask to the sites that it names, best first, until one gives a usable answer.
 
-        Raises LameService when all that answered say that they are not responsible, Unreachable otherwise.
+        tried: what failed for this Ask already, and is not asked again. Raises LameService when all that answered say
+        that they are not responsible, Unreachable otherwise.
         """
         deadline_s = self._deadline(deadline_s)
-        targets = plan_targets(
-            ask.service.sites,
-            ask.handle,
-            primary_only=ask.authoritative,
-            health=self.health,
-            now_s=self._clock(),
-        )
+        targets = self._targets(ask)
         effort = _Effort(
             flags=flags | (OpFlag.AUTH if ask.authoritative else 0),
             recursion_count=recursion_count,
             deadline_s=deadline_s,
             on_hop=on_hop,
         )
-        failures: list[Failure] = []
-        useless: set[Site] = set()
+        failures = list(tried)
+        useless = {failure.target.site for failure in failures if failure.code is not None}
+        spent = {failure.target for failure in failures}
         for target in targets:
-            if target.site in useless or self._clock() >= deadline_s:
+            if target in spent or target.site in useless or self.clock() >= deadline_s:
                 continue
             result = await self._attempt(ask, target, effort)
             if isinstance(result, Answer):
@@ -202,7 +200,7 @@ class HandleClient:
             if result.code is not None:
                 useless.add(target.site)  # it answered: another transport would bring the same
         since = self._since([failure.target for failure in failures])
-        raise explain(ask, failures, since=since, timed_out=self._clock() >= deadline_s)
+        raise explain(ask, failures, since=since, timed_out=self.clock() >= deadline_s)
 
     async def exchange_with_site(
         self,
@@ -239,16 +237,15 @@ class HandleClient:
         deadline_s = self._deadline(deadline_s)
         site = literal_site(address, port)
         blank = SiteInfoRequest()
-        effort = _Effort(flags=WALK_FLAGS, recursion_count=0, deadline_s=deadline_s, on_hop=ignore_hop)
         failures: list[Failure] = []
         targets = plan_targets(
-            (site,), blank.handle, primary_only=False, health=self.health, now_s=self._clock()
+            (site,), blank.handle, primary_only=False, health=self.health, now_s=self.clock()
         )
         for target in targets:
-            request = self._message(OpCode.GET_SITE_INFO, blank.encode(), target, effort)
+            request = self.request_to(target, OpCode.GET_SITE_INFO, blank.encode())
             try:
                 response = await self._send(target, request, deadline_s)
-                body = check_response(request, response, self._wall())
+                body = check_response(request, response, self.wall())
                 if response_code_of(response) == ResponseCode.SUCCESS:
                     return SiteInfoResponse.decode(body).site
                 failures.append(refusal(target, response_code_of(response), error_text(body)))
@@ -260,43 +257,76 @@ class HandleClient:
             remedy="check that a Handle server runs there and that UDP or TCP of that port reaches it",
         )
 
-    def _deadline(self, deadline_s: float | None) -> float:
-        return self._clock() + self._total_s if deadline_s is None else deadline_s
+    def best_target(self, ask: Ask) -> Target | None:
+        """The interface that exchange() would try first."""
+        targets = self._targets(ask)
+        return targets[0] if targets else None
 
-    async def _attempt(self, ask: Ask, target: Target, effort: _Effort) -> Answer | Failure:
-        """One exchange with one interface, and its hop."""
-        body = ResolutionRequest(handle=ask.handle, indexes=ask.indexes, types=ask.types).encode()
-        request = self._message(OpCode.RESOLUTION, body, target, effort)
-        started_s = self._clock()
-        result: Answer | Failure
-        response: Message | None = None
-        try:
-            response = await self._send(target, request, effort.deadline_s)
-            answer = read_answer(request, response, ask.handle, self._wall())
-            result = judge(ask, target, answer)
-        except (ResolutionFailed, WireError) as error:
-            result = Failure(target=target, cause=cause_of(error))
-        self._remember(target, result, started_s)
-        elapsed_s = self._clock() - started_s
-        effort.on_hop(_hop(ask, target, result, response, elapsed_s=elapsed_s, wall_s=self._wall()))
-        return result
-
-    def _message(self, op_code: OpCode, body: bytes, target: Target, effort: _Effort) -> Message:
+    def request_to(
+        self,
+        target: Target,
+        op_code: OpCode,
+        body: bytes,
+        *,
+        flags: int = WALK_FLAGS,
+        recursion_count: int = 0,
+    ) -> Message:
+        """A request as this client sends it to a target."""
         return Message.request(
             op_code,
             body,
             request_id=new_request_id(),
-            expiration=int(self._wall()) + ANSWER_LIFE_S,
-            flags=effort.flags | self._extra_flags,
+            expiration=int(self.wall()) + ANSWER_LIFE_S,
+            flags=flags | self._extra_flags,
             version=target.version,
             site_serial=target.site.serial,
-            recursion_count=effort.recursion_count,
+            recursion_count=recursion_count,
         )
+
+    def remember(self, target: Target, result: Answer | Failure, started_s: float) -> None:
+        """Note how a target did. started_s: when it was asked, on the client's clock."""
+        now_s = self.clock()
+        if isinstance(result, Answer):
+            self.health.answered(target, now_s - started_s, now_s)
+        elif result.code != ResponseCode.SERVER_NOT_RESPONSIBLE:  # that one is well
+            self.health.failed(target, now_s, self.wall())
+
+    def _targets(self, ask: Ask) -> tuple[Target, ...]:
+        return plan_targets(
+            ask.service.sites,
+            ask.handle,
+            primary_only=ask.authoritative,
+            health=self.health,
+            now_s=self.clock(),
+        )
+
+    def _deadline(self, deadline_s: float | None) -> float:
+        return self.clock() + self._total_s if deadline_s is None else deadline_s
+
+    async def _attempt(self, ask: Ask, target: Target, effort: _Effort) -> Answer | Failure:
+        """One exchange with one interface, and its hop."""
+        body = ResolutionRequest(handle=ask.handle, indexes=ask.indexes, types=ask.types).encode()
+        request = self.request_to(
+            target, OpCode.RESOLUTION, body, flags=effort.flags, recursion_count=effort.recursion_count
+        )
+        started_s = self.clock()
+        result: Answer | Failure
+        response: Message | None = None
+        try:
+            response = await self._send(target, request, effort.deadline_s)
+            answer = read_answer(request, response, ask.handle, self.wall())
+            result = judge(ask, target, answer)
+        except (ResolutionFailed, WireError) as error:
+            result = Failure(target=target, cause=cause_of(error))
+        self.remember(target, result, started_s)
+        elapsed_s = self.clock() - started_s
+        effort.on_hop(_hop(ask, target, result, response, elapsed_s=elapsed_s, wall_s=self.wall()))
+        return result
 
     async def _send(self, target: Target, request: Message, deadline_s: float) -> Message:
         """One exchange within the smaller of both deadlines, however the exchanger keeps its own."""
-        now_s = self._clock()
-        until_s = min(deadline_s, now_s + self._exchange_s)
+        now_s = self.clock()
+        until_s = min(deadline_s, now_s + self.exchange_s)
         try:
             async with asyncio.timeout(max(0.0, until_s - now_s)):
                 return await self._exchanger.exchange(
@@ -309,13 +339,6 @@ class HandleClient:
                 )
         except TimeoutError:
             raise Unreachable(f"no answer within {until_s - now_s:.1f} s", node=str(target)) from None
-
-    def _remember(self, target: Target, result: Answer | Failure, started_s: float) -> None:
-        now_s = self._clock()
-        if isinstance(result, Answer):
-            self.health.answered(target, now_s - started_s, now_s)
-        elif result.code != ResponseCode.SERVER_NOT_RESPONSIBLE:  # that one is well
-            self.health.failed(target, now_s, self._wall())
 
     def _since(self, targets: Sequence[Target]) -> str:
         since = [wall_s for target in targets if (wall_s := self.health.failing_since_wall_s(target))]

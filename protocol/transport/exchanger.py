@@ -1,6 +1,7 @@
 """Exchanger: one request and its response with any interface of any server."""
 
-import secrets
+import os
+from typing import Final
 
 from protocol.errors import Unreachable
 from protocol.message import Message
@@ -9,10 +10,29 @@ from protocol.transport.tcp_exchange import exchange_tcp
 from protocol.transport.tunnel import HttpExchanger
 from protocol.transport.udp_exchange import UdpExchanger, canonical
 
+RANDOM_BLOCK_OCTETS: Final = (
+    4_096  # of the kernel's generator at once: a call for each id costs as much as sending
+)
+_random = bytearray()
+
 
 def new_request_id() -> int:
     """An unpredictable request id: positive, 31 bits (PROTOCOL.md §3.1)."""
-    return secrets.randbelow(2**31 - 1) + 1
+    return int.from_bytes(new_request_id_octets(), "big")
+
+
+def new_request_id_octets() -> bytes:
+    """The same as the four octets that an envelope holds."""
+    while True:
+        if not _random:
+            _random.extend(os.urandom(RANDOM_BLOCK_OCTETS))
+        octets = bytes((_random[-1] & 0x7F,)) + _random[-4:-1]
+        del _random[-4:]
+        if any(octets):
+            return octets
+
+
+os.register_at_fork(after_in_child=_random.clear)  # two processes must not draw the same ids
 
 
 class Exchanger:

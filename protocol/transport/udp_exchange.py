@@ -1,52 +1,89 @@
 """UDP as a client: one socket for each address family, retransmission, and only answers that were asked for.
 
 An answer must come from the address that was asked and carry the request id of a request that is waiting for it: 31
-unpredictable bits beside an unpredictable source port. Anything else is counted and dropped.
+unpredictable bits beside an unpredictable source port. Anything else is counted and dropped. All waits share one timer
+of the event loop, and an exchange needs no task: begin() tells a callback, exchange() is the same for coroutines.
 """
 
 import asyncio
 import socket
 import time
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from protocol.errors import Unreachable, WireError
+import structlog
+
+from protocol.errors import HandleError, Unreachable, WireError
 from protocol.message import ENVELOPE_OCTETS, Message, decode_message
 from protocol.packets import Reassembler, split
-from protocol.transport.sockets import UDP_BUFFER_OCTETS
+from protocol.transport.datagrams import Address, DatagramSocket
+from protocol.transport.timer_wheel import TimerWheel
 
 RETRY_S: Final = (0.5, 1.0, 1.5)  # waits after each transmission, as deployed clients (PROTOCOL.md §3.9)
 WAITING_MAX: Final = 16_384  # requests on their way at once; request ids must stay sparse among 2^31
+_SEVERAL_PACKETS: Final = 0x20
 
-Key = tuple[int, str, int]
-"""Request id, host, port."""
+log = structlog.get_logger(__name__)
+
+Done = Callable[[bytes | HandleError], None]
+"""Told once: the octets of the whole answer, or why there is none."""
 
 
-@dataclass(slots=True)
-class _Socket(asyncio.DatagramProtocol):
-    """One address family's socket."""
+class Sent:
+    """One request on its way."""
 
-    exchanger: "UdpExchanger"
-    transport: asyncio.DatagramTransport | None = None
+    __slots__ = ("_attempt", "_due", "_retry_s", "_until_s", "done", "key", "packets", "socket")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.DatagramTransport, transport)
+    def __init__(
+        self,
+        key: tuple[bytes, Address],
+        packets: Sequence[bytes],
+        opened: DatagramSocket,
+        done: Done,
+        *,
+        retry_s: tuple[float, ...],
+        until_s: float,
+    ) -> None:
+        self.key = key
+        self.packets = packets
+        self.socket = opened
+        self.done = done
+        self._retry_s = retry_s
+        self._until_s = until_s
+        self._attempt = 0
+        self._due: set[Sent] | None = None
 
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self.exchanger.received(data, str(addr[0]).partition("%")[0], int(addr[1]))
+    def transmit(self, wheel: "TimerWheel[Sent]", now_s: float) -> float | None:
+        """Send the packets, again or for the first time; when to look again, None when the patience is used up.
 
-    def error_received(self, exc: Exception) -> None:
-        """An ICMP error names no request, so retransmission and deadline stay in charge."""
+        Raises OSError when there is no way to the server.
+        """
+        attempt = self._attempt
+        if attempt == len(self._retry_s) or now_s >= self._until_s:
+            return None
+        for packet in self.packets:
+            self.socket.send(packet, self.key[1])
+        self._attempt = attempt + 1
+        due_s = min(now_s + self._retry_s[attempt], self._until_s)
+        self._due = wheel.add(self, due_s)
+        return due_s
+
+    def end_wait(self) -> None:
+        """Wait no longer; safe to repeat."""
+        if self._due is not None:
+            self._due.discard(self)
 
 
 class UdpExchanger:
-    """Exchanges messages over UDP with many servers at once."""
+    """Exchanges messages over UDP with many servers at once; used within one event loop."""
 
     def __init__(self) -> None:
-        self._sockets: dict[socket.AddressFamily, _Socket] = {}
-        self._opening = asyncio.Lock()
-        self._waiting: dict[Key, asyncio.Future[Message]] = {}
-        self._reassembler: Reassembler[tuple[str, int]] = Reassembler()
+        self._sockets: dict[socket.AddressFamily, DatagramSocket] = {}
+        self._waiting: dict[tuple[bytes, Address], Sent] = {}
+        self._reassembler: Reassembler[Address] = Reassembler()
+        self._wheel: TimerWheel[Sent] = TimerWheel()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0
         self.mismatched = 0
         """Datagrams that nobody waited for: late, forged, or from another address."""
 
@@ -61,74 +98,137 @@ class UdpExchanger:
     ) -> Message:
         """Sends a request, again after each wait of retry_s, and returns the response.
 
-        deadline_s: monotonic. The packets of every transmission are identical. Raises Unreachable without an answer.
+        deadline_s: monotonic. The packets of every transmission are identical. Raises Unreachable without an answer,
+        WireError for one that is no message.
         """
-        node = f"{address} UDP {port}"
         try:
             family, host = canonical(address)
         except OSError as error:
-            raise Unreachable("no literal address", node=node) from error
-        key = (request.envelope.request_id, host, port)
-        if key in self._waiting or len(self._waiting) >= WAITING_MAX:
-            raise Unreachable("too many requests on their way", node=node)
-        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[key] = answer
+            raise Unreachable("no literal address", node=_node(address, port)) from error
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: bytes | HandleError) -> None:
+            if answer.done():
+                return
+            if isinstance(outcome, bytes):
+                answer.set_result(outcome)
+            else:
+                answer.set_exception(outcome)
+
+        packets = split(request.encode())
+        sent = self.begin(family, (host, port), packets, done, until_s=deadline_s, retry_s=retry_s)
         try:
-            _check_route(family, host, port)
-            transport = await self._transport(family)
-            async with asyncio.timeout_at(deadline_s):
-                return await _transmit(transport, split(request.encode()), (host, port), answer, retry_s)
-        except TimeoutError as error:
-            raise Unreachable("no answer in time", node=node) from error
-        except OSError as error:
-            raise Unreachable(error.strerror or "the datagram cannot be sent", node=node) from error
+            return decode_message(await answer)
         finally:
-            del self._waiting[key]
+            self.give_up(sent)
             _ = answer.cancel() or answer.exception()  # what came too late is nobody's surprise
 
-    def received(self, packet: bytes, host: str, port: int) -> None:
+    def begin(
+        self,
+        family: socket.AddressFamily,
+        to: Address,
+        packets: Sequence[bytes],
+        done: Done,
+        *,
+        until_s: float,
+        retry_s: tuple[float, ...] = RETRY_S,
+    ) -> Sent:
+        """Send the packets of a request, again after each wait of retry_s until until_s (monotonic), and return.
+
+        family, to: as canonical() gives them. done is told later, never from within. Raises Unreachable when nothing
+        can be sent.
+        """
+        key = (packets[0][8:12], to)
+        if key in self._waiting or len(self._waiting) >= WAITING_MAX:
+            raise Unreachable("too many requests on their way", node=_node(*to))
+        try:
+            opened = self._sockets.get(family) or self._open(family)
+            sent = Sent(key, packets, opened, done, retry_s=retry_s, until_s=until_s)
+            due_s = sent.transmit(self._wheel, time.monotonic())
+        except OSError as error:
+            raise _unsendable(error, to) from error
+        if due_s is None:
+            raise Unreachable("no answer in time", node=_node(*to))
+        self._waiting[key] = sent
+        if self._timer is None or due_s < self._timer_s:
+            self._arm()
+        return sent
+
+    def give_up(self, sent: Sent) -> None:
+        """Wait for an answer no longer; safe to repeat."""
+        if self._waiting.get(sent.key) is sent:
+            del self._waiting[sent.key]
+        sent.end_wait()
+
+    def received(self, packet: bytes, sender: Address) -> None:
         """One datagram that came in."""
-        request_id = int.from_bytes(packet[8:12], "big")
-        answer = self._waiting.get((request_id, host, port))
-        if len(packet) < ENVELOPE_OCTETS or answer is None or answer.done():
+        sent = self._waiting.get((packet[8:12], sender))
+        if sent is None or len(packet) < ENVELOPE_OCTETS:
             self.mismatched += 1
             return
-        try:
-            whole = self._reassembler.add((host, port), packet, time.monotonic())
-            if whole is not None:
-                answer.set_result(decode_message(whole))
-        except WireError as error:
-            # Whoever can forge address and request id could also forge an answer: waiting on would gain nothing.
-            answer.set_exception(error)
+        outcome: bytes | HandleError | None = packet
+        if (
+            packet[2] & _SEVERAL_PACKETS
+            or int.from_bytes(packet[16:20], "big") != len(packet) - ENVELOPE_OCTETS
+        ):
+            outcome = self._reassembled(packet, sender)
+        if outcome is not None:
+            del self._waiting[sent.key]
+            sent.end_wait()
+            _tell(sent, outcome)
 
     async def close(self) -> None:
-        """Closes the sockets; exchanges under way end at their deadline."""
+        """Closes the sockets; exchanges under way are told that nothing comes any more."""
         for opened in self._sockets.values():
-            if opened.transport is not None:
-                opened.transport.close()
+            opened.close()
         self._sockets.clear()
-        await asyncio.sleep(0)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for sent in list(self._waiting.values()):
+            self.give_up(sent)
+            _tell(sent, Unreachable("this node is stopping", node=_node(*sent.key[1])))
 
-    async def _transport(self, family: socket.AddressFamily) -> asyncio.DatagramTransport:
-        async with self._opening:
-            opened = self._sockets.get(family)
-            if opened is None:
-                opened = self._sockets[family] = await self._open(family)
-        assert opened.transport is not None
-        return opened.transport
-
-    async def _open(self, family: socket.AddressFamily) -> _Socket:
-        protocol = _Socket(self)
-        unbound = socket.socket(family, socket.SOCK_DGRAM)
+    def _reassembled(self, packet: bytes, sender: Address) -> bytes | HandleError | None:
         try:
-            unbound.setblocking(False)
-            unbound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_OCTETS)
-            unbound.bind(("", 0))
-            await asyncio.get_running_loop().create_datagram_endpoint(lambda: protocol, sock=unbound)
-        except OSError:
-            unbound.close()
-            raise
-        return protocol
+            return self._reassembler.add(sender, packet, time.monotonic())
+        except WireError as error:
+            # Whoever can forge address and request id could also forge an answer: waiting on would gain nothing.
+            return error
+
+    def _open(self, family: socket.AddressFamily) -> DatagramSocket:
+        opened = self._sockets[family] = DatagramSocket(family, self.received)
+        return opened
+
+    def _arm(self) -> None:
+        """Have the loop wake us when the next wait falls due."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_s = self._wheel.next_due_s()
+        if due_s is not None:
+            self._timer_s = due_s
+            wait_s = max(0.0, due_s - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._fall_due)
+
+    def _fall_due(self) -> None:
+        """Send again what has waited for long enough, and end what has no patience left."""
+        self._timer = None
+        now_s = time.monotonic()
+        for sent in self._wheel.take_due(now_s):
+            failure = self._transmit_again(sent, now_s)
+            if failure is not None and self._waiting.get(sent.key) is sent:
+                del self._waiting[sent.key]
+                _tell(sent, failure)
+        if self._timer is None:
+            self._arm()
+
+    def _transmit_again(self, sent: Sent, now_s: float) -> Unreachable | None:
+        try:
+            due_s = sent.transmit(self._wheel, now_s)
+        except OSError as error:
+            return _unsendable(error, sent.key[1])
+        return Unreachable("no answer in time", node=_node(*sent.key[1])) if due_s is None else None
 
 
 def canonical(address: str) -> tuple[socket.AddressFamily, str]:
@@ -144,28 +244,17 @@ def canonical(address: str) -> tuple[socket.AddressFamily, str]:
     return socket.AF_INET6, socket.inet_ntop(socket.AF_INET6, octets)
 
 
-def _check_route(family: socket.AddressFamily, host: str, port: int) -> None:
-    """Raises OSError when the kernel knows no way there, as for IPv6 on most hosts without it.
-
-    A datagram that cannot leave raises nothing on a shared socket, so the exchange would wait for all its retries.
-    """
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.setblocking(False)
-        probe.connect((host, port))
+def _tell(sent: Sent, outcome: bytes | HandleError) -> None:
+    """A bug in who is told must not keep the others from being told."""
+    try:
+        sent.done(outcome)
+    except Exception:
+        log.exception("outcome_not_taken", node=_node(*sent.key[1]))
 
 
-async def _transmit(
-    transport: asyncio.DatagramTransport,
-    packets: list[bytes],
-    to: tuple[str, int],
-    answer: "asyncio.Future[Message]",
-    retry_s: tuple[float, ...],
-) -> Message:
-    """Raises TimeoutError after the last wait."""
-    for wait_s in retry_s:
-        for packet in packets:
-            transport.sendto(packet, to)
-        done, _ = await asyncio.wait([answer], timeout=wait_s)
-        if done:
-            return answer.result()
-    raise TimeoutError
+def _node(host: str, port: int) -> str:
+    return f"{host} UDP {port}"
+
+
+def _unsendable(error: OSError, to: Address) -> Unreachable:
+    return Unreachable(error.strerror or "the datagram cannot be sent", node=_node(*to))

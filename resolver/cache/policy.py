@@ -62,7 +62,11 @@ class Lifetimes:
 
     def of_values(self, values: ValueList, wall_s: float) -> int:
         """Seconds that a record may be kept; 0 when it must not be. wall_s: Unix seconds, for absolute TTLs."""
-        return min(values.smallest_ttl_s(wall_s), self.ttl_max_s)
+        return self.of_ttl(values.smallest_ttl_s(wall_s))
+
+    def of_ttl(self, ttl_s: int) -> int:
+        """Seconds that a record may be kept whose smallest TTL is this."""
+        return min(ttl_s, self.ttl_max_s)
 
     def of_denial(self, code: int, message: str = "") -> int:
         """Seconds that a denial may be kept; 0 for a response code that denies nothing.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from protocol.codes import ResponseCode
@@ -10,6 +10,9 @@ from protocol.errors import HandleError
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+Waiter = Callable[[V | Exception], None]
+"""Told once: the result, or why there is none."""
 
 
 class TooBusy(HandleError):
@@ -23,17 +26,19 @@ class TooBusy(HandleError):
         super().__init__(f"too busy: {limit} = {allowed} is reached")
 
 
-@dataclass(slots=True)
 class _Flight(Generic[V]):
-    task: "asyncio.Task[V]"
-    waiters: int = 0
+    __slots__ = ("task", "waiters")
+
+    def __init__(self, waiter: Waiter[V]) -> None:
+        self.waiters = [waiter]
+        self.task: asyncio.Task[V] | None = None
 
 
 class SingleFlight(Generic[K, V]):
-    """Runs work once per key at a time; everyone who asks meanwhile gets the same result or the same error.
+    """One piece of work per key at a time; everyone who asks meanwhile gets the same result or the same error.
 
-    The work is a task of its own, so that the first asker may be cancelled without harm to the others;
-    it is cancelled when the last asker has gone.
+    The work is a task, or somebody's who calls land(). A task ends when the last asker has gone; the first may leave
+    without harm to the others.
     """
 
     def __init__(self, *, flights_max: int, waiters_max: int) -> None:
@@ -51,52 +56,83 @@ class SingleFlight(Generic[K, V]):
 
         Raises TooBusy at a limit, and whatever the work raises.
         """
-        flight = self._flights.get(key)
-        joined = flight is not None
-        if flight is None:
-            flight = self._take_off(key, work)
-        elif flight.waiters >= self._waiters_max:
-            raise TooBusy("waiters_max", self._waiters_max)
-        return await self._wait(key, flight), joined
+        waiting: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        waiter = partial(_tell, waiting)
+        joined = self.join(key, waiter)
+        if not joined:
+            self.take_off(key, waiter)
+            self.carry_on(key, work())
+        flight = self._flights[key]
+        try:
+            return await waiting, joined
+        except asyncio.CancelledError:
+            self._leave(key, flight, waiter)
+            _ = waiting.cancelled() or waiting.exception()  # nobody is left to whom it could be a surprise
+            raise
 
-    def _take_off(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> _Flight[V]:
+    def join(self, key: K, waiter: Waiter[V]) -> bool:
+        """Wait for the work on a key; False when there is none. Raises TooBusy at the limit."""
+        flight = self._flights.get(key)
+        if flight is None:
+            return False
+        if len(flight.waiters) >= self._waiters_max:
+            raise TooBusy("waiters_max", self._waiters_max)
+        flight.waiters.append(waiter)
+        return True
+
+    def take_off(self, key: K, waiter: Waiter[V]) -> None:
+        """Begin work on a key that has none; whoever calls this does the work. Raises TooBusy at the limit."""
         if len(self._flights) >= self._flights_max:
             raise TooBusy("resolutions_max", self._flights_max)
-        flight = _Flight(asyncio.get_running_loop().create_task(work()))
-        self._flights[key] = flight
-        self._tasks.add(flight.task)
-        flight.task.add_done_callback(lambda task: self._land(key, flight, task))
-        return flight
+        self._flights[key] = _Flight(waiter)
 
-    def _land(self, key: K, flight: _Flight[V], task: "asyncio.Task[V]") -> None:
+    def carry_on(self, key: K, work: Coroutine[Any, Any, V]) -> None:
+        """Leave the work on a key in flight to a task."""
+        flight = self._flights[key]
+        flight.task = task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._task_ended, key, flight))
+
+    def land(self, key: K, outcome: V | Exception) -> None:
+        """The work on a key in flight has ended."""
+        for waiter in self._flights.pop(key).waiters:
+            waiter(outcome)
+
+    def _task_ended(self, key: K, flight: _Flight[V], task: "asyncio.Task[V]") -> None:
         self._tasks.discard(task)
+        outcome = _outcome(task)
         if self._flights.get(key) is flight:
-            del self._flights[key]
-        if not task.cancelled():
-            task.exception()  # marks it as seen: the last asker may have gone in this very tick
+            self.land(key, outcome)
 
-    async def _wait(self, key: K, flight: _Flight[V]) -> V:
-        flight.waiters += 1
-        try:
-            return await asyncio.shield(flight.task)
-        except asyncio.CancelledError:
-            asker = asyncio.current_task()
-            if flight.task.cancelled() and (asker is None or not asker.cancelling()):
-                raise TooBusy("stopping", 0) from None
-            raise
-        finally:
-            flight.waiters -= 1
-            if flight.waiters == 0 and not flight.task.done():
-                self._abandon(key, flight)
-
-    def _abandon(self, key: K, flight: _Flight[V]) -> None:
-        flight.task.cancel()
-        if self._flights.get(key) is flight:
+    def _leave(self, key: K, flight: _Flight[V], waiter: Waiter[V]) -> None:
+        if waiter in flight.waiters:
+            flight.waiters.remove(waiter)
+        if not flight.waiters and flight.task is not None and self._flights.get(key) is flight:
+            flight.task.cancel()
             del self._flights[key]  # at once: whoever asks now begins anew
 
     async def close(self) -> None:
-        """Cancel whatever is in flight and wait until it has ended."""
+        """Cancel whatever task is in flight and wait until it has ended."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _outcome(task: "asyncio.Task[V]") -> V | Exception:
+    if task.cancelled():
+        return TooBusy("stopping", 0)
+    error = task.exception()
+    if error is None:
+        return task.result()
+    assert isinstance(error, Exception)
+    return error
+
+
+def _tell(waiting: "asyncio.Future[V]", outcome: V | Exception) -> None:
+    if waiting.done():
+        return
+    if isinstance(outcome, Exception):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)

@@ -62,6 +62,11 @@ class TieredCache:
         self._record_keys = f"{namespace}:r:".encode()
         self._delegation_keys = f"{namespace}:d:".encode()
 
+    @property
+    def has_second_tier(self) -> bool:
+        """Whether what memory lacks may be had without asking another node."""
+        return self._redis is not None
+
     def entry(self, key: bytes, now_s: float) -> Entry | None:
         """The record or denial in memory under a cache key; None when there is none that is live."""
         record = self.memory.records.get(key, now_s)
@@ -74,7 +79,11 @@ class TieredCache:
 
     def delegation(self, prefix: Prefix) -> Delegation | None:
         """What the record of a prefix said, as far as memory knows."""
-        delegation = self.memory.delegations.get(prefix.key, self._clocks().now_s)
+        return self.delegation_under(prefix.key, self._clocks().now_s)
+
+    def delegation_under(self, prefix_key: bytes, now_s: float) -> Delegation | None:
+        """The same by the prefix's folded octets."""
+        delegation = self.memory.delegations.get(prefix_key, now_s)
         self._observer.looked_up("delegations", "memory", hit=delegation is not None)
         return delegation
 
@@ -100,15 +109,18 @@ class TieredCache:
         """
         if isinstance(entry, Denial) and entry.code not in DENIALS:
             return  # an authority that is busy says nothing about the record
-        clocks = self._clocks()
-        key = cache_key(handle)
-        if entry.expires_s <= clocks.now_s:
-            self._forget(key)
-            return
-        self._keep(key, entry)
-        if self._redis is not None:
+        key, clocks = cache_key(handle), self._clocks()
+        self.put_under(key, entry, clocks.now_s)
+        if self._redis is not None and entry.expires_s > clocks.now_s:
             left_ms = int((entry.expires_s - clocks.now_s) * 1_000)
             self._redis.put_later(self._record_keys + key, encode_entry(entry, clocks), left_ms)
+
+    def put_under(self, key: bytes, entry: Entry, now_s: float) -> None:
+        """The same in memory alone, by a cache key, for an entry that is no refusal."""
+        if entry.expires_s > now_s:
+            self._keep(key, entry)
+        else:
+            self._forget(key)
 
     def put_delegation(self, delegation: Delegation) -> None:
         """Keep what a prefix record said for its TTL; 0 is never kept."""

@@ -1,7 +1,7 @@
 """The recursor without sockets: caches before questions, limits before work, and what is passed on."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from protocol.client.answers import Answer, Question
 from protocol.client.resolution import Ask
+from protocol.client.verdict import Failure
 from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
@@ -72,7 +73,9 @@ class Fixture:
     def root(self) -> Service:
         return service(ROOT)
 
-    def exchange(self, ask: Ask, *, deadline_s: float, recursion_count: int) -> Coroutine[Any, Any, Answer]:
+    def exchange(
+        self, ask: Ask, *, deadline_s: float, recursion_count: int, tried: Sequence[Failure] = ()
+    ) -> Coroutine[Any, Any, Answer]:
         return self._exchange(ask)
 
     async def _exchange(self, ask: Ask) -> Answer:

@@ -1,0 +1,156 @@
+"""The short way: a question whose prefix is known is one exchange, driven by callbacks, without a task or a timer.
+
+It takes what is usual and hands everything else to the recursor's general way, which is the one home of the rules:
+whom to ask comes from there, once for each prefix in a while, and so does what happens after a failure or a referral.
+Both ways share the questions in flight, the shares of the services and the limits.
+"""
+
+from typing import Final
+
+from protocol.client.answers import Answer
+from protocol.client.delegation import Delegation
+from protocol.client.direct import NAME_OCTETS_MAX, DirectClient, Route, Surveyed
+from protocol.client.verdict import Failure
+from protocol.codes import REFERRALS
+from protocol.errors import ResolutionFailed, Unreachable
+from protocol.handle import Handle
+from resolver.cache.memory import MemoryCache
+from resolver.cache.policy import Entry, Record
+from resolver.cache.singleflight import TooBusy, Waiter
+from resolver.recursor import FlightKey, Recursor, Tried
+
+PLAN_LIFE_S: Final = 10.0  # then the best site is chosen anew, by the round-trip times measured meanwhile
+PLANS_MAX: Final = 10_000  # prefixes; the longest unused is planned again when it is asked for
+
+
+class _Plan:
+    """Whom to ask about the handles of a prefix."""
+
+    __slots__ = ("delegation", "route")
+
+    def __init__(self, delegation: Delegation, route: Route | None) -> None:
+        """route: None where a question takes the general way."""
+        self.delegation = delegation
+        self.route = route
+
+
+class ShortWay:
+    """Asks one server about one name; made by a node without second tier, on its recursor and its client."""
+
+    def __init__(self, recursor: Recursor, client: DirectClient) -> None:
+        self._recursor = recursor
+        self._cache = recursor.cache
+        self._client = client
+        self._clock = client.client.clock
+        self._flights = recursor.flights
+        self._shares = recursor.shares
+        self._bounds = recursor.bounds
+        self._plans: MemoryCache[_Plan] = MemoryCache(entries_max=PLANS_MAX, octets_max=2**30)
+
+    def ask(self, name: bytes, recursion_count: int, waiter: Waiter[Entry]) -> bool:
+        """Have the waiter told the entry of a name, at once or later, or why there is none.
+
+        False for a name that takes the general way; nothing is done then.
+        """
+        head, slash, tail = name.partition(b"/")
+        if not slash or name.startswith((b"0.", b"0/")) or recursion_count >= self._bounds.recursion_limit:
+            return False
+        prefix_key = head.upper()
+        key = b"".join((prefix_key, slash, tail))  # cache_key() of such a name
+        now_s = self._clock()
+        entry = self._cache.entry(key, now_s)
+        if entry is not None:
+            waiter(entry)
+            return True
+        try:
+            return self._fetch(name, (key, False, recursion_count), prefix_key, waiter, now_s)
+        except TooBusy as error:
+            waiter(error)
+            return True
+
+    def _fetch(
+        self, name: bytes, key: FlightKey, prefix_key: bytes, waiter: Waiter[Entry], now_s: float
+    ) -> bool:
+        if self._flights.join(key, waiter):
+            return True
+        route = self._route(name, prefix_key, now_s)
+        if route is None or len(name) > NAME_OCTETS_MAX:
+            return False
+        service = route.ask.service.name
+        self._shares.enter(service)
+        question = _Question(self, key, name, route, now_s + self._bounds.resolution_time_s)
+        try:
+            self._flights.take_off(key, waiter)
+        except TooBusy:
+            self._shares.leave(service)
+            raise
+        try:
+            self._client.begin(route, name, key[2], question.told, until_s=question.deadline_s)
+        except Unreachable as error:
+            self.answered(question, Failure(target=route.target, cause=error.cause))
+        return True
+
+    def _route(self, name: bytes, prefix_key: bytes, now_s: float) -> Route | None:
+        delegation = self._cache.delegation_under(prefix_key, now_s)
+        if delegation is None:
+            return None
+        plan = self._plans.get(prefix_key, now_s)
+        if plan is None or plan.delegation is not delegation or not self._is_usable(plan):
+            plan = self._plan(name, delegation)
+            self._plans.put(prefix_key, plan, octets=1, expires_s=now_s + PLAN_LIFE_S)
+        return plan.route
+
+    def _is_usable(self, plan: _Plan) -> bool:
+        return plan.route is None or self._client.is_usable(plan.route.target)
+
+    def _plan(self, name: bytes, delegation: Delegation) -> _Plan:
+        """The plan of a prefix, when it is the same for all its handles: where each site has one server."""
+        if any(len(site.servers) > 1 for site in delegation.sites):
+            return _Plan(delegation, None)
+        ask = self._recursor.direct_ask(Handle(name), delegation)
+        return _Plan(delegation, None if ask is None else self._client.route(ask))
+
+    def answered(self, question: "_Question", outcome: Surveyed | Answer | Failure) -> None:
+        """The exchange of a question has ended."""
+        self._shares.leave(question.route.ask.service.name)
+        entry = self._entry(question, outcome)
+        if entry is None:
+            tried = None
+            if isinstance(outcome, Failure):
+                tried = Tried(question.route.ask, outcome)
+            self._recursor.carry_on(question.key, Handle(question.name), question.deadline_s, tried)
+            return
+        self._recursor.observer.exchanged(question.route.ask.purpose, "ok")
+        self._cache.put_under(question.key[0], entry, self._clock())
+        self._flights.land(question.key, entry)
+
+    def _entry(self, question: "_Question", outcome: Surveyed | Answer | Failure) -> Entry | None:
+        """What an answer is kept as; None where the general way has to go on."""
+        if isinstance(outcome, tuple):
+            values, ttl_s = outcome
+            now_s = self._clock()
+            expires_s = now_s + self._cache.lifetimes.of_ttl(ttl_s)
+            return Record(values=values, stored_s=now_s, expires_s=expires_s)
+        if isinstance(outcome, Failure) or outcome.code in REFERRALS:
+            return None
+        try:
+            return self._recursor.entry_of(outcome.reply(Handle(question.name)))
+        except ResolutionFailed:
+            return None
+
+
+class _Question:
+    """One question on the short way."""
+
+    __slots__ = ("deadline_s", "key", "name", "route", "way")
+
+    def __init__(self, way: ShortWay, key: FlightKey, name: bytes, route: Route, deadline_s: float) -> None:
+        self.way = way
+        self.key = key
+        self.name = name
+        self.route = route
+        self.deadline_s = deadline_s
+
+    def told(self, outcome: Surveyed | Answer | Failure) -> None:
+        """See direct.Told."""
+        self.way.answered(self, outcome)
