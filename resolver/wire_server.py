@@ -65,7 +65,7 @@ class WireServer(wire_server.WireServer):
         if self._closed:
             return
         if isinstance(outcome, Exception):
-            asked.reply(self._failed(decode_message(asked.octets), asked.peer, outcome))
+            asked.reply(self.failed(decode_message(asked.octets), outcome, asked.peer))
             return
         code, body = _content(outcome, asked.usual[0], *asked.usual[2])
         octets = self._templates.answer(asked.octets, code, body, self.wall_clock())
@@ -88,10 +88,11 @@ class WireServer(wire_server.WireServer):
         code, body = _content(entry, query.handle.octets, query.indexes, query.types)
         return self.answer(request, code, body, expires_s=expires_s)
 
-    def _failed(self, request: Message, peer: Peer, error: Exception) -> Answer:
+    def failed(self, request: Message, error: BaseException, peer: Peer | None = None) -> Answer:
+        """As the base class; whoever could not be asked is named."""
         if isinstance(error, ResolutionFailed):
             return self.refuse(request, error.code, error.explain())
-        return super()._failed(request, peer, error)
+        return super().failed(request, error, peer)
 
 
 class _Asked:

@@ -6,6 +6,7 @@ sendmmsg(2). What a request costs here is two look-ups, some copying and a sixty
 no cached answer to an admitted client goes to Python as it came.
 
 Every length is compared with what was received before it is used; the fast path reads only octets of the datagram.
+While a batch is answered out of the table nothing enters it, and what leaves it stays in memory until that is sent.
 """
 
 import hashlib
@@ -128,13 +129,16 @@ cdef enum:
     PROBATIONS = 10  # the probation queue has a tenth of the octets
     PASSED_OVER_MAX = 1024
     BATCH = 64
-    GRAVES_MAX = 64  # a look-up removes one entry at most, and a batch looks up once for each datagram
+    GRAVES_MAX = 64  # only find() removes meanwhile, one entry at most, and a batch looks up once for each datagram
     DATAGRAM_OCTETS = 65536
     STRIDE = 66624  # not a power of two: buffers at such distances would share a few sets of the processor's cache
     BATCHES_PER_WAKE = 4
     SOURCE_SETS = 4096
     SOURCE_WAYS = 4
-    CODES_MAX = 8
+    MISS = 0  # what the owner has to see to
+    OVER_LIMIT = 1
+    LONG_HIT = 2
+    HOSTS_MAX = 10000  # as intake.HOSTS_MAX
     WORD_OVER = 3
     ANSWER_EVERY = 4
 
@@ -290,8 +294,10 @@ cdef class AnswerTable:
             self.has_generations = True
             self.generations = <const uint64_t *>self.generations_view.buf
             self.generation_slots = <uint32_t>(self.generations_view.len // 8)
+            assert self.generation_slots >= 2  # the second is last_change
 
     def __dealloc__(self):
+        self.bury()
         if self.entries != NULL:
             self._free_blocks()
         free(self.entries)
@@ -308,15 +314,15 @@ cdef class AnswerTable:
         """What the entries take, keys and overhead included."""
         return self.total
 
-    def get(self, bytes request, double now_s, double wall_s):
+    def get(self, bytes request not None, double now_s, double wall_s):
         """The response to this request, or None. now_s: monotonic; wall_s: Unix time for the expiration."""
         cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(request)
         cdef uint32_t index = self.find(octets, PyBytes_GET_SIZE(request), now_s)
         if index == NIL:
             return None
-        return self.response(index, octets, PyBytes_GET_SIZE(request), wall_s)
+        return self.response(index, octets, wall_s)
 
-    def put(self, bytes request, bytes response, double expires_s, stamp=None):
+    def put(self, bytes request not None, bytes response not None, double expires_s, bytes stamp=None):
         """Keeps a response until expires_s (monotonic) or until its stamp is old; False when it may not be kept."""
         cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(request)
         cdef const uint8_t *answer = <const uint8_t *>PyBytes_AS_STRING(response)
@@ -329,7 +335,7 @@ cdef class AnswerTable:
         cdef uint64_t digest_of_key
         cdef size_t weight, key_octets
         cdef bint was_main
-        if not is_plain_request(octets, size) or not is_plain_response(answer, length):
+        if self.keeps_graves or not is_plain_request(octets, size) or not is_plain_response(answer, length):
             return False
         if stamp_octets % 12 or not self._knows_slots(<const uint8_t *>PyBytes_AS_STRING(checked), stamp_octets):
             return False
@@ -381,6 +387,7 @@ cdef class AnswerTable:
 
     def clear(self):
         """Forgets everything."""
+        assert not self.keeps_graves  # answers that wait to be sent point to blocks
         self._free_blocks()
         memset(self.slots, 0, (self.mask + 1) * sizeof(uint32_t))
         memset(&self.queues, 0, sizeof(self.queues))
@@ -394,7 +401,7 @@ cdef class AnswerTable:
         cdef uint64_t digest_of_key
         cdef uint32_t index
         cdef Entry *entry
-        if size < BODY:
+        if size < BODY or size > ENTRY_OCTETS_MAX:
             return NIL
         digest_of_key = hash_request(octets, size, self.k0, self.k1)
         index = self._equal(octets, size, digest_of_key)
@@ -402,26 +409,25 @@ cdef class AnswerTable:
             return NIL
         entry = &self.entries[index]
         if entry.expires_s <= now_s or not self._is_current(entry):
-            self._remove(index)
+            if self.graves_count < GRAVES_MAX:
+                self._remove(index)
             return NIL
         if entry.asked < ASKED_MAX:
             entry.asked += 1
         return index
 
-    cdef bytes response(self, uint32_t index, const uint8_t *octets, size_t size, double wall_s):
+    cdef bytes response(self, uint32_t index, const uint8_t *octets, double wall_s):
         """The response of an entry, as this request is to be answered."""
         cdef Entry *entry = &self.entries[index]
         cdef bytes whole = PyBytes_FromStringAndSize(NULL, entry.response_octets)
         cdef uint8_t *target = <uint8_t *>PyBytes_AS_STRING(whole)
-        cdef size_t head = self.fill_head(entry, target, octets, size, wall_s)
-        memcpy(target + head, entry.block + entry.key_octets + entry.stamp_octets + head, entry.response_octets - head)
+        cdef size_t head = self.fill_head(entry, target, octets, wall_s)
+        memcpy(target + head, response_of(entry) + head, entry.response_octets - head)
         return whole
 
-    cdef size_t fill_head(
-        self, Entry *entry, uint8_t *target, const uint8_t *octets, size_t size, double wall_s
-    ) except 0:
+    cdef size_t fill_head(self, Entry *entry, uint8_t *target, const uint8_t *octets, double wall_s) except 0:
         """Writes what differs from request to request, and what stands before and between; how many octets these are."""
-        cdef const uint8_t *source = entry.block + entry.key_octets + entry.stamp_octets
+        cdef const uint8_t *source = response_of(entry)
         cdef size_t head = BODY
         cdef bytes digest
         memcpy(target, source, BODY)
@@ -431,9 +437,8 @@ cdef class AnswerTable:
         target[35] = 0
         store32(target + 36, <uint32_t>(<uint64_t>wall_s + ANSWER_LIFE_S))
         if entry.digest:
-            digest = _DIGESTS[entry.digest](
-                (<const char *>octets)[ENVELOPE : BODY + load32(octets + 40)]
-            ).digest()
+            # The body's length is part of the key, and was compared with the request's own when the entry was made.
+            digest = _DIGESTS[entry.digest]((<const char *>octets)[ENVELOPE : BODY + load32(octets + 40)]).digest()
             target[BODY] = entry.digest
             memcpy(target + BODY + 1, PyBytes_AS_STRING(digest), entry.digest_octets)
             head += 1 + entry.digest_octets
@@ -565,7 +570,7 @@ cdef class AnswerTable:
             link = &self.entries[link[0]].chain
         link[0] = entry.chain
         self._dequeue(index)
-        if self.keeps_graves and self.graves_count < GRAVES_MAX:
+        if self.keeps_graves:
             self.graves[self.graves_count] = entry.block  # an answer that waits to be sent may still point to it
             self.graves_count += 1
         else:
@@ -577,7 +582,7 @@ cdef class AnswerTable:
         self.unused = index
 
     cdef void bury(self) noexcept:
-        """Frees what was removed while keeps_graves was set; at most one block for each look-up since."""
+        """Frees what was removed while keeps_graves was set, and lets new entries in again."""
         cdef int number
         for number in range(self.graves_count):
             free(self.graves[number])
@@ -626,6 +631,10 @@ cdef class AnswerTable:
             self.entries[index].block = NULL
 
 
+cdef inline uint8_t *response_of(const Entry *entry) noexcept nogil:
+    return entry.block + entry.key_octets + entry.stamp_octets
+
+
 cdef inline uint32_t ghost_of(uint64_t digest_of_key) noexcept nogil:
     return <uint32_t>(digest_of_key >> 32) | 1
 
@@ -638,6 +647,8 @@ cdef bint is_plain_request(const uint8_t *octets, size_t size) noexcept nogil:
     """The rule of answer_cache.is_cacheable_request(), which a test compares with it."""
     cdef uint64_t body_end
     if size < BODY or load32(octets + 4) or octets[2] & ANY_ENVELOPE_FLAG:
+        return False
+    if load32(octets + 24):
         return False
     if size != <uint64_t>ENVELOPE + load32(octets + 16) or load32(octets + 28) & (FLAG_CERT | FLAG_ENCR):
         return False
@@ -658,7 +669,7 @@ cdef bint is_plain_response(const uint8_t *octets, size_t size) noexcept nogil:
     return digest_octets and size > <size_t>BODY + digest_octets
 
 
-def may_keep(bytes request, bytes response):
+def may_keep(bytes request not None, bytes response not None):
     """Whether request and response may be kept; for the test that compares both paths."""
     return is_plain_request(
         <const uint8_t *>PyBytes_AS_STRING(request), PyBytes_GET_SIZE(request)
@@ -677,6 +688,7 @@ cdef struct Source:
 cdef class Packets:
     """The buffers of one datagram socket, for a batch in each direction."""
 
+    cdef object opened
     cdef int fd
     cdef mmsghdr received[BATCH]
     cdef iovec received_parts[BATCH]
@@ -689,7 +701,7 @@ cdef class Packets:
 
     def __cinit__(self, opened, *arguments, **options):
         cdef int at
-        self.fd = opened.fileno()
+        self.opened = opened
         self.waiting = []
         self.space = <uint8_t *>malloc(BATCH * STRIDE)
         if self.space == NULL:
@@ -730,12 +742,15 @@ cdef class Packets:
             PyBytes_FromStringAndSize(<char *>name, self.received[at].msg_hdr.msg_namelen),
         )
 
-    cpdef bint send(self, octets, address):
+    cpdef bint send(self, bytes octets, tuple address):
         """Notes a datagram down for flush(); whether the caller has to see to it that flush() is called soon.
 
         address: as it was given with what came from there.
         """
-        self.waiting.append((octets, address[2]))
+        cdef bytes name = address[2]
+        if octets is None or name is None:
+            raise TypeError("octets, not None")
+        self.waiting.append((octets, name))
         return len(self.waiting) == 1
 
     cpdef int flush(self) except -1:
@@ -743,17 +758,20 @@ cdef class Packets:
         cdef list waiting = self.waiting
         cdef Py_ssize_t total = len(waiting), start = 0
         cdef int count, at, lost = 0
+        cdef size_t name_octets
         cdef bytes octets, name
         self.waiting = []
+        self.fd = self.opened.fileno()  # -1 once it is closed: its number may be another socket's by now
         while start < total:
             count = <int>min(total - start, BATCH)
             for at in range(count):
                 octets, name = waiting[start + at]
-                memcpy(&self.tos[at], PyBytes_AS_STRING(name), min(PyBytes_GET_SIZE(name), sizeof(sockaddr_storage)))
+                name_octets = min(<size_t>PyBytes_GET_SIZE(name), sizeof(sockaddr_storage))
+                memcpy(&self.tos[at], PyBytes_AS_STRING(name), name_octets)
                 self.sent_parts[2 * at].iov_base = PyBytes_AS_STRING(octets)
                 self.sent_parts[2 * at].iov_len = PyBytes_GET_SIZE(octets)
                 self.sent[at].msg_hdr.msg_name = &self.tos[at]
-                self.sent[at].msg_hdr.msg_namelen = PyBytes_GET_SIZE(name)
+                self.sent[at].msg_hdr.msg_namelen = name_octets
                 self.sent[at].msg_hdr.msg_iov = &self.sent_parts[2 * at]
                 self.sent[at].msg_hdr.msg_iovlen = 1
             lost += self.transmit(count)
@@ -813,12 +831,21 @@ cdef class Intake(Packets):
     cdef dict counts
     cdef uint8_t heads[BATCH * HEAD_MAX]
     cdef uint32_t others[BATCH]
-    cdef uint8_t tell[BATCH]
-    cdef uint64_t codes[CODES_MAX]
-    cdef uint32_t code_counts[CODES_MAX]
+    cdef uint8_t kinds[BATCH]
+    cdef uint64_t codes[BATCH]
+    cdef uint32_t code_counts[BATCH]
     cdef int codes_count
+    # Of the batch that is worked on
+    cdef bint is_sorting
+    cdef int at
+    cdef int answers_count
+    cdef int others_count
+    cdef int refused
+    cdef int limited
+    cdef int lost
+    cdef int last
 
-    def __init__(self, opened, *, source, cache, owner):
+    def __cinit__(self, opened, *, source, cache, owner):
         self.source = source
         self.cache = cache
         self.owner = owner
@@ -840,6 +867,9 @@ cdef class Intake(Packets):
     def drain(self):
         """Takes what waits in the socket, a few batches at most, then others have their turn."""
         cdef int turn, count
+        if self.is_sorting:
+            return  # called by the source check, of all things
+        self.fd = self.opened.fileno()
         for turn in range(BATCHES_PER_WAKE):
             count = self.receive()
             if count:
@@ -849,7 +879,7 @@ cdef class Intake(Packets):
 
     def take_sources(self):
         """How many hits came from which addresses since the last call."""
-        cdef uint32_t at
+        cdef int at
         cdef Source *known
         for at in range(SOURCE_SETS * SOURCE_WAYS):
             known = &self.sources[at]
@@ -859,79 +889,119 @@ cdef class Intake(Packets):
         return counts
 
     cdef int _work(self, int count) except -1:
+        """Answers what it can at once, then tells the owner and hands over the rest.
+
+        An exception of the owner or of the source check costs the one call that it was raised in. The last one is raised
+        in the end.
+        """
         cdef double now_s = handlegrid_clock(CLOCK_MONOTONIC), wall_s = handlegrid_clock(CLOCK_REALTIME)
-        cdef int at, answers = 0, others = 0, refused = 0, limited = 0, verdict, last = -1
+        cdef list handed
+        self.answers_count = self.others_count = self.codes_count = self.refused = self.limited = self.lost = 0
+        if self.cache is not None:
+            self.cache.keeps_graves = True
+        self.is_sorting = True
+        try:
+            failure = self._sort_all(count, now_s, wall_s)
+        finally:
+            self.is_sorting = False
+            if self.answers_count:
+                self.lost = self.transmit(self.answers_count)
+            if self.cache is not None:
+                self.cache.bury()
+        handed = self._others()
+        failure = self._tell(now_s, wall_s) or failure
+        failure = self._pass_on(handed, now_s, wall_s) or failure
+        if failure is not None:
+            raise failure
+        return 0
+
+    cdef object _sort_all(self, int count, double now_s, double wall_s):
+        """Fills in the answers, and notes down everything else; the last exception, or None."""
+        failure = None
+        self.at = 0
+        while self.at < count:
+            try:
+                self._sort(count, now_s, wall_s)
+            except Exception as error:
+                failure = error
+                self.at += 1
+        return failure
+
+    cdef int _sort(self, int count, double now_s, double wall_s) except -1:
+        cdef int at, verdict
         cdef uint32_t index
         cdef const uint8_t *octets
         cdef Source *known
         cdef Entry *entry
+        cdef uint8_t *response
         cdef size_t head
-        cdef bytes sample = None
-        cdef double elapsed_s
-        if self.cache is not None:
-            self.cache.bury()  # what a failure may have left
-            self.cache.keeps_graves = True
-        self.codes_count = 0
-        for at in range(count):
+        while self.at < count:
+            at = self.at
             known = self._known(&self.froms[at], now_s)
+            verdict = 0 if known.refused else self._check(known, now_s)
             if known.refused:
-                refused += 1
-                continue
-            verdict = self._check(known, now_s)
-            if verdict:
-                limited += 1
+                self.refused += 1
+            elif verdict:
+                self.limited += 1
                 if verdict == 1:
-                    self.tell[others] = 1
-                    self.others[others] = at
-                    others += 1
-                continue
-            octets = self.space + at * STRIDE
-            index = NIL if self.cache is None else self.cache.find(octets, self.received[at].msg_len, now_s)
-            if index == NIL:
-                self.tell[others] = 0
-                self.others[others] = at
-                others += 1
-                continue
-            entry = &self.cache.entries[index]
-            if entry.response_octets > PACKET_OCTETS or not is_sendable(&self.froms[at]):
-                self.tell[others] = 2
-                self.others[others] = at
-                others += 1
-                continue
-            head = self.cache.fill_head(
-                entry, self.heads + answers * HEAD_MAX, octets, self.received[at].msg_len, wall_s
-            )
-            self._answer(answers, at, entry, head)
-            answers += 1
-            last = at
-            if load32(octets + ENVELOPE) == 1:
-                known.hits += 1
-        if answers:
-            refused_by_kernel = self.transmit(answers)
-            sample = self._sample(answers)
-        if self.cache is not None:
-            self.cache.bury()
-        if answers:
-            elapsed_s = handlegrid_clock(CLOCK_MONOTONIC) - now_s
-            self.owner.hits(self._take_codes(), elapsed_s)
-            if refused_by_kernel:
-                self.owner.limited("send_buffer", refused_by_kernel)
-            if sample is not None:
-                self.owner.sampled(self.octets_of(last), sample, host_of(&self.froms[last]))
-        if refused:
-            self.owner.limited("source_refused", refused)
-        if limited:
-            self.owner.limited("source_rate", limited)
-        if others:
-            self._pass_on(others, now_s, wall_s)
+                    self._leave(at, OVER_LIMIT)
+            else:
+                octets = self.space + at * STRIDE
+                index = NIL if self.cache is None else self.cache.find(octets, self.received[at].msg_len, now_s)
+                entry = NULL if index == NIL else &self.cache.entries[index]
+                if entry == NULL:
+                    self._leave(at, MISS)
+                elif entry.response_octets > PACKET_OCTETS or not is_sendable(&self.froms[at]):
+                    self._leave(at, LONG_HIT)
+                else:
+                    response = response_of(entry)
+                    head = self.cache.fill_head(
+                        entry, self.heads + self.answers_count * HEAD_MAX, octets, wall_s
+                    )
+                    self._answer(at, response, entry.response_octets, head)
+                    if load32(octets + ENVELOPE) == 1:
+                        known.hits += 1
+            self.at += 1
         return 0
 
-    cdef void _answer(self, int number, int at, Entry *entry, size_t head) noexcept:
+    cdef void _leave(self, int at, uint8_t kind) noexcept:
+        """Notes down that the owner has to see to a datagram."""
+        self.others[self.others_count] = at
+        self.kinds[self.others_count] = kind
+        self.others_count += 1
+
+    cdef object _tell(self, double now_s, double wall_s):
+        """Tells the owner what became of the batch; the last exception, or None."""
+        cdef list calls = []
+        if self.answers_count:
+            elapsed_s = handlegrid_clock(CLOCK_MONOTONIC) - now_s
+            calls.append((self.owner.hits, (self._take_codes(), elapsed_s)))
+        if self.lost:
+            calls.append((self.owner.limited, ("send_buffer", self.lost)))
+        if self.refused:
+            calls.append((self.owner.limited, ("source_refused", self.refused)))
+        if self.limited:
+            calls.append((self.owner.limited, ("source_rate", self.limited)))
+        failure = None
+        for call, arguments in calls:
+            try:
+                call(*arguments)
+            except Exception as error:
+                failure = error
+        try:
+            self._sample(now_s, wall_s)
+        except Exception as error:
+            failure = error
+        return failure
+
+    cdef void _answer(self, int at, uint8_t *response, size_t octets, size_t head) noexcept:
         """Fills in the message that answers datagram `at`; the octets behind the head are sent from the table."""
+        cdef int number = self.answers_count
         cdef mmsghdr *message = &self.sent[number]
-        cdef uint8_t *response = entry.block + entry.key_octets + entry.stamp_octets
         cdef uint64_t codes
         cdef int kind
+        self.answers_count += 1
+        self.last = at
         message.msg_hdr.msg_name = &self.froms[at]
         message.msg_hdr.msg_namelen = self.received[at].msg_hdr.msg_namelen
         message.msg_hdr.msg_iov = &self.sent_parts[2 * number]
@@ -939,16 +1009,12 @@ cdef class Intake(Packets):
         self.sent_parts[2 * number].iov_base = self.heads + number * HEAD_MAX
         self.sent_parts[2 * number].iov_len = head
         self.sent_parts[2 * number + 1].iov_base = response + head
-        self.sent_parts[2 * number + 1].iov_len = entry.response_octets - head
+        self.sent_parts[2 * number + 1].iov_len = octets - head
         codes = load64(response + ENVELOPE)
         for kind in range(self.codes_count):
             if self.codes[kind] == codes:
                 self.code_counts[kind] += 1
                 return
-        if self.codes_count == CODES_MAX:
-            kind = CODES_MAX - 1  # a ninth kind within one batch is counted as the eighth
-            self.code_counts[kind] += 1
-            return
         self.codes[self.codes_count] = codes
         self.code_counts[self.codes_count] = 1
         self.codes_count += 1
@@ -960,34 +1026,40 @@ cdef class Intake(Packets):
             for kind in range(self.codes_count)
         }
 
-    cdef bytes _sample(self, int answers):
-        """The last answer of the batch when a sample is due, else None; before its octets are let go."""
-        cdef int number = answers - 1
-        if not self.owner.is_sample_due(answers):
-            return None
-        return PyBytes_FromStringAndSize(
-            <char *>self.sent_parts[2 * number].iov_base, self.sent_parts[2 * number].iov_len
-        ) + PyBytes_FromStringAndSize(
-            <char *>self.sent_parts[2 * number + 1].iov_base, self.sent_parts[2 * number + 1].iov_len
-        )
+    cdef int _sample(self, double now_s, double wall_s) except -1:
+        """Gives the owner the last answer of the batch when a sample is due."""
+        if not self.answers_count or not self.owner.is_sample_due(self.answers_count):
+            return 0
+        request = self.octets_of(self.last)
+        response = self.cache.get(request, now_s, wall_s)
+        if response is not None:
+            self.owner.sampled(request, response, host_of(&self.froms[self.last]))
+        return 0
 
-    cdef int _pass_on(self, int others, double now_s, double wall_s) except -1:
-        """Gives the owner what is no short cached answer; it may receive and send meanwhile, so all is copied first."""
+    cdef list _others(self):
+        """What is no short cached answer; copied, since the owner may receive and send meanwhile."""
         cdef int number, at
         cdef list handed = []
-        for number in range(others):
+        for number in range(self.others_count):
             at = self.others[number]
-            handed.append((self.tell[number], self.octets_of(at), self.address_of(at)))
+            handed.append((self.kinds[number], self.octets_of(at), self.address_of(at)))
+        return handed
+
+    cdef object _pass_on(self, list handed, double now_s, double wall_s):
+        """Gives the owner what it has to see to; the last exception that it raised, or None."""
+        failure = None
         for kind, octets, address in handed:
-            if kind == 0:
-                self.owner.miss(octets, address, now_s)
-            elif kind == 1:
-                self.owner.over_limit(octets, address, now_s)
-            else:
-                response = self.cache.get(octets, now_s, wall_s)
-                if response is not None:
+            try:
+                response = self.cache.get(octets, now_s, wall_s) if kind == LONG_HIT else None
+                if kind == OVER_LIMIT:
+                    self.owner.over_limit(octets, address, now_s)
+                elif response is not None:
                     self.owner.long_hit(octets, response, address, now_s)
-        return 0
+                else:
+                    self.owner.miss(octets, address, now_s)
+            except Exception as error:
+                failure = error
+        return failure
 
     cdef Source *_known(self, const sockaddr_storage *name, double now_s) except NULL:
         """What is known of the sender; a stranger is asked for at the source check."""
@@ -1020,9 +1092,10 @@ cdef class Intake(Packets):
             chosen = &self.sources[(digest % SOURCE_SETS) * SOURCE_WAYS + (digest >> 60) % SOURCE_WAYS]
         if chosen.hits:
             self._note(chosen)
+        chosen.family = 0  # nobody's, until the source check has spoken
+        self._learn(chosen, name, now_s)
         memcpy(chosen.address, address, 16)
         chosen.family = <uint8_t>name.ss_family
-        self._learn(chosen, name, now_s)
         return chosen
 
     cdef int _learn(self, Source *known, const sockaddr_storage *name, double now_s) except -1:
@@ -1036,7 +1109,7 @@ cdef class Intake(Packets):
         """Moves the hits of a source to the counts by address."""
         cdef char text[64]
         inet_ntop(known.family, known.address, text, 64)
-        host = text.decode("ascii")
+        host = text.decode("ascii") if len(self.counts) < HOSTS_MAX else ""
         self.counts[host] = self.counts.get(host, 0) + known.hits
         known.hits = 0
         return 0

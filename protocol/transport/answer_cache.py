@@ -18,6 +18,7 @@ OCTETS_MAX: Final = 64 * 1_048_576
 ENTRY_OCTETS_MAX: Final = 65_536  # a larger answer is rare, and cheap beside its transfer
 BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 _NO_SESSION: Final = bytes(4)
+_NO_CODE: Final = bytes(4)
 _ANY_ENVELOPE_FLAG: Final = 0xE0  # compressed, encrypted, one of several packets
 _NEVER: Final = OpFlag.CERT | OpFlag.ENCR
 _U32: Final = struct.Struct(">I")
@@ -53,6 +54,8 @@ def is_cacheable_request(request: bytes) -> bool:
     """Whether a request is whole, plain and alone: no session, credential, CERT, encryption, nor several packets."""
     if len(request) < BODY or request[4:8] != _NO_SESSION or request[2] & _ANY_ENVELOPE_FLAG:
         return False
+    if request[24:28] != _NO_CODE:
+        return False  # two servers might answer each other for ever
     if len(request) != ENVELOPE_OCTETS + _U32.unpack_from(request, 16)[0]:
         return False
     if _U32.unpack_from(request, 28)[0] & _NEVER:

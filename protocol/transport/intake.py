@@ -94,38 +94,40 @@ class Intake:
         counts: dict[bytes, int] = {}
         host, run = "", 0
         last = None
-        for _ in range(DATAGRAMS_PER_WAKE):
-            try:
-                octets, address = receive(DATAGRAM_OCTETS_MAX)
-            except BlockingIOError:
-                break
-            except OSError:  # an earlier answer did not arrive, which is its client's affair
-                continue
-            verdict = check(address[0], now_s)
-            if verdict is not Verdict.ADMIT:
-                self._over_limit(octets, address, verdict, now_s)
-                continue
-            response = look_up(octets, now_s, wall_s)
-            if response is None:
-                self._owner.miss(octets, address, now_s)
-                continue
-            if len(response) > PACKET_OCTETS or not address[1]:
-                self._owner.long_hit(octets, response, address, now_s)
-                continue
-            try:
-                send(response, address)
-            except OSError as error:
-                self._not_sent(error)
-            codes = response[_CODES]
-            counts[codes] = counts.get(codes, 0) + 1
-            if address[0] != host:
+        try:
+            for _ in range(DATAGRAMS_PER_WAKE):
+                try:
+                    octets, address = receive(DATAGRAM_OCTETS_MAX)
+                except BlockingIOError:
+                    break
+                except OSError:  # an earlier answer did not arrive, which is its client's affair
+                    continue
+                verdict = check(address[0], now_s)
+                if verdict is not Verdict.ADMIT:
+                    self._over_limit(octets, address, verdict, now_s)
+                    continue
+                response = look_up(octets, now_s, wall_s)
+                if response is None:
+                    self._owner.miss(octets, address, now_s)
+                    continue
+                if len(response) > PACKET_OCTETS or not address[1]:
+                    self._owner.long_hit(octets, response, address, now_s)
+                    continue
+                try:
+                    send(response, address)
+                except OSError as error:
+                    self._not_sent(error)
+                codes = response[_CODES]
+                counts[codes] = counts.get(codes, 0) + 1
+                if address[0] != host:
+                    self._count(host, run)
+                    host, run = address[0], 0
+                run += codes.startswith(_RESOLUTION)
+                last = octets, response, host
+        finally:  # an owner that failed is told of what was answered before
+            if last is not None:
                 self._count(host, run)
-                host, run = address[0], 0
-            run += codes.startswith(_RESOLUTION)
-            last = octets, response, host
-        if last is not None:
-            self._count(host, run)
-            self._tell(counts, last, time.monotonic() - now_s)
+                self._tell(counts, last, time.monotonic() - now_s)
 
     def send(self, octets: bytes, address: Address) -> bool:
         """See DatagramIntake."""
@@ -160,9 +162,11 @@ class Intake:
             self._hosts[known] = self._hosts.get(known, 0) + hits
 
     def _over_limit(self, octets: bytes, address: Address, verdict: Verdict, now_s: float) -> None:
-        self._owner.limited("source_refused" if verdict is Verdict.REFUSED else "source_rate", 1)
-        if verdict is Verdict.LIMITED:
-            self._owner.over_limit(octets, address, now_s)
+        try:
+            self._owner.limited("source_refused" if verdict is Verdict.REFUSED else "source_rate", 1)
+        finally:
+            if verdict is Verdict.LIMITED:
+                self._owner.over_limit(octets, address, now_s)
 
     def _tell(self, counts: dict[bytes, int], last: tuple[bytes, bytes, str], elapsed_s: float) -> None:
         self._owner.hits(counts, elapsed_s)
