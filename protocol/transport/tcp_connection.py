@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._request: bytes | None = None
         self._started_s = 0.0
+        self._is_asking = False
         self._verdict: Verdict | None = None
         """Of the next request, when its token has been taken already."""
         self._timer: asyncio.TimerHandle | None = None
@@ -213,7 +214,11 @@ class Connection(asyncio.Protocol):
             return
         self._request, self._started_s = request, now_s
         self._owner.in_flight.enter()  # until it is answered, even when whoever asked goes away
-        respond(self._owner.responder, request, Peer(self._host, self._port, "tcp"), self._reply)
+        self._is_asking = True
+        try:
+            respond(self._owner.responder, request, Peer(self._host, self._port, "tcp"), self._reply)
+        finally:
+            self._is_asking = False
 
     def _reply(self, answer: Answer | None) -> None:
         """See Reply; there is one request at a time."""
@@ -229,7 +234,8 @@ class Connection(asyncio.Protocol):
             return
         self._write(request, answer.octets, "miss", self._started_s)
         self._answered(keep=answer.keep_open or keeps_open(request))
-        self._advance()
+        if not self._is_asking:  # else whoever asked goes on, or a thousand answers at once would nest
+            self._advance()
 
     def _over_limit(self, request: bytes, verdict: Verdict, now_s: float) -> None:
         if verdict is Verdict.REFUSED:

@@ -12,9 +12,10 @@ from protocol.codes import DEFAULT_FLAGS, OpFlag, ResponseCode
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message
 from protocol.transport import tcp_connection
 from protocol.transport.answer_table import AnswerTable
+from protocol.transport.base import Answer, Peer, Reply
 from protocol.transport.source import SourceCheck
 from protocol.transport.tcp import TcpListener, listen_tcp
-from tests.support.transport import WAIT_S, Echo, Watcher, anyone, resolution
+from tests.support.transport import WAIT_S, Echo, Watcher, answer_to, anyone, resolution
 
 KEPT = DEFAULT_FLAGS | OpFlag.KPAL
 
@@ -301,3 +302,16 @@ async def test_closing_ends_what_neither_finishes_nor_reads() -> None:
         await echo.entered.wait()
         await listener.close(drain_s=0.01)
         assert await client.at_end()
+
+
+async def test_a_thousand_requests_at_once_that_are_answered_at_once_do_not_nest() -> None:
+    def at_once(octets: bytes, peer: Peer, reply: Reply) -> None:
+        reply(Answer(octets=answer_to(octets), keep_open=True))
+
+    listener = await listen_tcp("127.0.0.1", 0, at_once, source=anyone())
+    async with connected(listener) as client:
+        client.writer.write(b"".join(resolution(request_id=number).encode() for number in range(1, 1_001)))
+        for number in range(1, 1_001):
+            answer = await client.receive()
+            assert (answer.envelope.request_id, answer.header.response_code) == (number, ResponseCode.SUCCESS)
+    await listener.close()
