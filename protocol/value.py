@@ -22,6 +22,8 @@ VALUE_HEAD: Final = struct.Struct(">IIBIBI")
 """Index, timestamp, TTL type, TTL, permissions, octets of the type."""
 
 _HEAD_OCTETS: Final = VALUE_HEAD.size
+_SURVEYED: Final = struct.Struct(">8xBIBI")
+"""The same without index and timestamp."""
 _U32: Final = struct.Struct(">I")
 _life: Final = struct.Struct(">8xBIxI").unpack_from
 """Of a value's head: TTL type, TTL, octets of the type."""
@@ -154,10 +156,10 @@ def survey(octets: bytes, position: int, count: int, wall_s: float) -> tuple[int
     ValueList.decode() and its methods decide about those. wall_s: Unix seconds, for absolute TTLs.
     """
     smallest_ttl_s = MAX_TTL_S
-    head, number = VALUE_HEAD.unpack_from, _U32.unpack_from
+    head, number = _SURVEYED.unpack_from, _U32.unpack_from
     try:
         for _ in range(count):
-            _, _, kind, ttl, permissions, type_octets = head(octets, position)
+            kind, ttl, permissions, type_octets = head(octets, position)
             if not permissions & _PUBLIC_READ or type_octets > MAX_TYPE_OCTETS:
                 return None
             if kind:

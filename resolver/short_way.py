@@ -9,7 +9,7 @@ from typing import Final
 
 from protocol.client.answers import Answer
 from protocol.client.delegation import Delegation
-from protocol.client.direct import NAME_OCTETS_MAX, DirectClient, Route, Surveyed
+from protocol.client.direct import NAME_OCTETS_MAX, DirectClient, DirectExchange, Route, Surveyed
 from protocol.client.verdict import Failure
 from protocol.codes import REFERRALS
 from protocol.errors import ResolutionFailed, Unreachable
@@ -40,7 +40,7 @@ class ShortWay:
     def __init__(self, recursor: Recursor, client: DirectClient) -> None:
         self._recursor = recursor
         self._cache = recursor.cache
-        self._client = client
+        self.client = client
         self._clock = client.client.clock
         self._flights = recursor.flights
         self._shares = recursor.shares
@@ -76,16 +76,15 @@ class ShortWay:
         route = self._route(name, prefix_key, now_s)
         if route is None or len(name) > NAME_OCTETS_MAX:
             return False
-        service = route.ask.service.name
-        self._shares.enter(service)
-        question = _Question(self, key, name, route, now_s + self._bounds.resolution_time_s)
+        self._shares.enter(route.ask.service.name)
         try:
             self._flights.take_off(key, waiter)
         except TooBusy:
-            self._shares.leave(service)
+            self._shares.leave(route.ask.service.name)
             raise
+        question = _Question(self, key, route, name, now_s)
         try:
-            self._client.begin(route, name, key[2], question.told, until_s=question.deadline_s)
+            self.client.begin(question)
         except Unreachable as error:
             self.answered(question, Failure(target=route.target, cause=error.cause))
         return True
@@ -95,20 +94,20 @@ class ShortWay:
         if delegation is None:
             return None
         plan = self._plans.get(prefix_key, now_s)
-        if plan is None or plan.delegation is not delegation or not self._is_usable(plan):
+        if plan is None or plan.delegation is not delegation or not self._is_usable(plan, now_s):
             plan = self._plan(name, delegation)
             self._plans.put(prefix_key, plan, octets=1, expires_s=now_s + PLAN_LIFE_S)
         return plan.route
 
-    def _is_usable(self, plan: _Plan) -> bool:
-        return plan.route is None or self._client.is_usable(plan.route.target)
+    def _is_usable(self, plan: _Plan, now_s: float) -> bool:
+        return plan.route is None or self.client.is_usable(plan.route.target, now_s)
 
     def _plan(self, name: bytes, delegation: Delegation) -> _Plan:
         """The plan of a prefix, when it is the same for all its handles: where each site has one server."""
         if any(len(site.servers) > 1 for site in delegation.sites):
             return _Plan(delegation, None)
         ask = self._recursor.direct_ask(Handle(name), delegation)
-        return _Plan(delegation, None if ask is None else self._client.route(ask))
+        return _Plan(delegation, None if ask is None else self.client.route(ask))
 
     def answered(self, question: "_Question", outcome: Surveyed | Answer | Failure) -> None:
         """The exchange of a question has ended."""
@@ -118,11 +117,16 @@ class ShortWay:
             tried = None
             if isinstance(outcome, Failure):
                 tried = Tried(question.route.ask, outcome)
-            self._recursor.carry_on(question.key, Handle(question.name), question.deadline_s, tried)
+            self._recursor.carry_on(
+                question.flight,
+                Handle(question.name),
+                question.started_s + self._bounds.resolution_time_s,
+                tried,
+            )
             return
         self._recursor.observer.exchanged(question.route.ask.purpose, "ok")
-        self._cache.put_under(question.key[0], entry, self._clock())
-        self._flights.land(question.key, entry)
+        self._cache.put_under(question.flight[0], entry, self._clock())
+        self._flights.land(question.flight, entry)
 
     def _entry(self, question: "_Question", outcome: Surveyed | Answer | Failure) -> Entry | None:
         """What an answer is kept as; None where the general way has to go on."""
@@ -139,18 +143,16 @@ class ShortWay:
             return None
 
 
-class _Question:
+class _Question(DirectExchange):
     """One question on the short way."""
 
-    __slots__ = ("deadline_s", "key", "name", "route", "way")
+    __slots__ = ("flight", "way")
 
-    def __init__(self, way: ShortWay, key: FlightKey, name: bytes, route: Route, deadline_s: float) -> None:
+    def __init__(self, way: ShortWay, flight: FlightKey, route: Route, name: bytes, now_s: float) -> None:
         self.way = way
-        self.key = key
-        self.name = name
-        self.route = route
-        self.deadline_s = deadline_s
+        self.flight = flight
+        super().__init__(way.client, route, name, flight[2], now_s)
 
     def told(self, outcome: Surveyed | Answer | Failure) -> None:
-        """See direct.Told."""
+        """See DirectExchange."""
         self.way.answered(self, outcome)

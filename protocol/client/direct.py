@@ -7,7 +7,6 @@ them is for the general way to decide, which is told what was tried.
 
 import socket
 import struct
-from collections.abc import Callable
 from typing import Final
 
 from protocol.client.answers import CLOCK_SKEW_S, Answer, read_answer
@@ -31,7 +30,7 @@ from protocol.packets import PACKET_OCTETS
 from protocol.site import InterfaceProtocol
 from protocol.transport.datagrams import Address
 from protocol.transport.exchanger import new_request_id_octets
-from protocol.transport.udp_exchange import UdpExchanger, canonical
+from protocol.transport.udp_exchange import Sent, UdpExchanger, canonical
 from protocol.value import ValueList, survey
 from protocol.wire import MAX_VALUES
 
@@ -56,8 +55,6 @@ _RESPONSE: Final = struct.Struct(">2xB5x4s4xIIII3xxIIB")
 
 Surveyed = tuple[ValueList, int]
 """Public values, and the seconds for which they may be kept."""
-
-Told = Callable[[Surveyed | Answer | Failure], None]
 
 
 class Route:
@@ -92,22 +89,33 @@ class Route:
         return b"".join((head, name, _NO_FILTER, NO_CREDENTIAL))
 
 
-class DirectExchange:
-    """One question on its way to one server."""
+class DirectExchange(Sent):
+    """One question on its way to one server; a subclass says in told() what becomes of its answer."""
 
-    __slots__ = ("client", "request", "route", "started_s", "told")
+    __slots__ = ("client", "request", "route", "started_s")
 
     def __init__(
-        self, client: "DirectClient", route: Route, request: bytes, told: Told, started_s: float
+        self, client: "DirectClient", route: Route, name: bytes, recursion_count: int, now_s: float
     ) -> None:
+        """name: at most NAME_OCTETS_MAX octets, of which the whole record is wanted. now_s: monotonic."""
+        handles = client.client
         self.client = client
         self.route = route
-        self.request = request
-        self.told = told
-        self.started_s = started_s
+        self.request = route.request(new_request_id_octets(), name, recursion_count, handles.wall())
+        self.started_s = now_s
+        super().__init__((self.request,), route.to, now_s + handles.exchange_s)
+
+    @property
+    def name(self) -> bytes:
+        """What was asked for."""
+        return self.request[_ASKED]
+
+    def told(self, outcome: Surveyed | Answer | Failure) -> None:
+        """Told once, never from within begin(): public values, any other answer, or a failure."""
+        raise NotImplementedError
 
     def done(self, outcome: bytes | HandleError) -> None:
-        """See udp_exchange.Done."""
+        """See Sent."""
         client = self.client.client
         target = self.route.target
         if isinstance(outcome, bytes):
@@ -127,7 +135,7 @@ class DirectExchange:
             if isinstance(outcome, HandleError):
                 raise outcome
             request, response = decode_message(self.request), decode_message(outcome)
-            answer = read_answer(request, response, Handle(self.request[_ASKED]), self.client.client.wall())
+            answer = read_answer(request, response, Handle(self.name), self.client.client.wall())
         except (ResolutionFailed, WireError) as error:
             return Failure(target=self.route.target, cause=cause_of(error))
         return judge(self.route.ask, self.route.target, answer)
@@ -143,7 +151,11 @@ class DirectClient:
     def route(self, ask: Ask) -> Route | None:
         """The way to the service of an Ask; None where the best way is not UDP, or failed lately."""
         target = self.client.best_target(ask)
-        if target is None or target.protocol is not InterfaceProtocol.UDP or not self.is_usable(target):
+        if (
+            target is None
+            or target.protocol is not InterfaceProtocol.UDP
+            or not self.is_usable(target, self.client.clock())
+        ):
             return None
         head = self.client.request_to(target, OpCode.RESOLUTION, b"").encode()
         try:
@@ -151,25 +163,18 @@ class DirectClient:
         except OSError:
             return None
 
-    def is_usable(self, target: Target) -> bool:
+    def is_usable(self, target: Target, now_s: float) -> bool:
         """Whether an interface is not known to fail."""
-        return not self.client.health.is_avoided(target, self.client.clock())
+        return not self.client.health.is_avoided(target, now_s)
 
-    def begin(self, route: Route, name: bytes, recursion_count: int, told: Told, *, until_s: float) -> None:
-        """Ask for the whole record of a name of at most NAME_OCTETS_MAX octets, and return.
-
-        until_s: monotonic; the patience with one interface ends it earlier. told is called later, never from within,
-        with public values, any other answer, or a failure. Raises Unreachable when nothing can be sent.
-        """
-        client = self.client
-        request = route.request(new_request_id_octets(), name, recursion_count, client.wall())
-        started_s = client.clock()
-        exchange = DirectExchange(self, route, request, told, started_s)
-        until_s = min(until_s, started_s + client.exchange_s)
+    def begin(self, exchange: DirectExchange) -> None:
+        """Send the request of an exchange, and return. Raises Unreachable when nothing can be sent."""
+        route = exchange.route
         try:
-            self._udp.begin(route.family, route.to, (request,), exchange.done, until_s=until_s)
+            self._udp.begin(route.family, exchange, exchange.started_s)
         except Unreachable as error:
-            client.remember(route.target, Failure(target=route.target, cause=error.cause), started_s)
+            failure = Failure(target=route.target, cause=error.cause)
+            self.client.remember(route.target, failure, exchange.started_s)
             raise
 
 

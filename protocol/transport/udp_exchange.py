@@ -2,13 +2,13 @@
 
 An answer must come from the address that was asked and carry the request id of a request that is waiting for it: 31
 unpredictable bits beside an unpredictable source port. Anything else is counted and dropped. All waits share one timer
-of the event loop, and an exchange needs no task: begin() tells a callback, exchange() is the same for coroutines.
+of the event loop, and an exchange needs no task: begin() calls back, exchange() is the same for coroutines.
 """
 
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -25,33 +25,27 @@ _SEVERAL_PACKETS: Final = 0x20
 
 log = structlog.get_logger(__name__)
 
-Done = Callable[[bytes | HandleError], None]
-"""Told once: the octets of the whole answer, or why there is none."""
-
 
 class Sent:
-    """One request on its way."""
+    """One request on its way; a subclass says in done() what becomes of its answer."""
 
-    __slots__ = ("_attempt", "_due", "_retry_s", "_until_s", "done", "key", "packets", "socket")
+    __slots__ = ("_attempt", "_due", "_retry_s", "_until_s", "key", "packets", "socket")
 
     def __init__(
-        self,
-        key: tuple[bytes, Address],
-        packets: Sequence[bytes],
-        opened: DatagramSocket,
-        done: Done,
-        *,
-        retry_s: tuple[float, ...],
-        until_s: float,
+        self, packets: Sequence[bytes], to: Address, until_s: float, retry_s: tuple[float, ...] = RETRY_S
     ) -> None:
-        self.key = key
+        """packets: of the request, identical in each transmission. to: as canonical() spells it. until_s: monotonic."""
+        self.key = (packets[0][8:12], to)
         self.packets = packets
-        self.socket = opened
-        self.done = done
+        self.socket: DatagramSocket
         self._retry_s = retry_s
         self._until_s = until_s
         self._attempt = 0
         self._due: set[Sent] | None = None
+
+    def done(self, outcome: bytes | HandleError) -> None:
+        """Told once, never from within begin(): the octets of the whole answer, or why there is none."""
+        raise NotImplementedError
 
     def transmit(self, wheel: "TimerWheel[Sent]", now_s: float) -> float | None:
         """Send the packets, again or for the first time; when to look again, None when the patience is used up.
@@ -64,7 +58,8 @@ class Sent:
         for packet in self.packets:
             self.socket.send(packet, self.key[1])
         self._attempt = attempt + 1
-        due_s = min(now_s + self._retry_s[attempt], self._until_s)
+        due_s = now_s + self._retry_s[attempt]
+        due_s = min(due_s, self._until_s)
         self._due = wheel.add(self, due_s)
         return due_s
 
@@ -72,6 +67,27 @@ class Sent:
         """Wait no longer; safe to repeat."""
         if self._due is not None:
             self._due.discard(self)
+
+
+class _Awaited(Sent):
+    """A request that a coroutine waits for."""
+
+    __slots__ = ("answer",)
+
+    def __init__(
+        self, packets: Sequence[bytes], to: Address, until_s: float, retry_s: tuple[float, ...]
+    ) -> None:
+        super().__init__(packets, to, until_s, retry_s)
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def done(self, outcome: bytes | HandleError) -> None:
+        """See Sent."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, bytes):
+            self.answer.set_result(outcome)
+        else:
+            self.answer.set_exception(outcome)
 
 
 class UdpExchanger:
@@ -105,54 +121,29 @@ class UdpExchanger:
             family, host = canonical(address)
         except OSError as error:
             raise Unreachable("no literal address", node=_node(address, port)) from error
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: bytes | HandleError) -> None:
-            if answer.done():
-                return
-            if isinstance(outcome, bytes):
-                answer.set_result(outcome)
-            else:
-                answer.set_exception(outcome)
-
-        packets = split(request.encode())
-        sent = self.begin(family, (host, port), packets, done, until_s=deadline_s, retry_s=retry_s)
+        sent = _Awaited(split(request.encode()), (host, port), deadline_s, retry_s)
+        self.begin(family, sent, time.monotonic())
         try:
-            return decode_message(await answer)
+            return decode_message(await sent.answer)
         finally:
             self.give_up(sent)
-            _ = answer.cancel() or answer.exception()  # what came too late is nobody's surprise
+            _ = sent.answer.cancel() or sent.answer.exception()  # what came too late is nobody's surprise
 
-    def begin(
-        self,
-        family: socket.AddressFamily,
-        to: Address,
-        packets: Sequence[bytes],
-        done: Done,
-        *,
-        until_s: float,
-        retry_s: tuple[float, ...] = RETRY_S,
-    ) -> Sent:
-        """Send the packets of a request, again after each wait of retry_s until until_s (monotonic), and return.
-
-        family, to: as canonical() gives them. done is told later, never from within. Raises Unreachable when nothing
-        can be sent.
-        """
-        key = (packets[0][8:12], to)
+    def begin(self, family: socket.AddressFamily, sent: Sent, now_s: float) -> None:
+        """Send a request for the first time, and return. now_s: monotonic. Raises Unreachable when it cannot be."""
+        key = sent.key
         if key in self._waiting or len(self._waiting) >= WAITING_MAX:
-            raise Unreachable("too many requests on their way", node=_node(*to))
+            raise Unreachable("too many requests on their way", node=_node(*key[1]))
         try:
-            opened = self._sockets.get(family) or self._open(family)
-            sent = Sent(key, packets, opened, done, retry_s=retry_s, until_s=until_s)
-            due_s = sent.transmit(self._wheel, time.monotonic())
+            sent.socket = self._sockets.get(family) or self._open(family)
+            due_s = sent.transmit(self._wheel, now_s)
         except OSError as error:
-            raise _unsendable(error, to) from error
+            raise _unsendable(error, key[1]) from error
         if due_s is None:
-            raise Unreachable("no answer in time", node=_node(*to))
+            raise Unreachable("no answer in time", node=_node(*key[1]))
         self._waiting[key] = sent
         if self._timer is None or due_s < self._timer_s:
             self._arm()
-        return sent
 
     def give_up(self, sent: Sent) -> None:
         """Wait for an answer no longer; safe to repeat."""
