@@ -112,6 +112,8 @@ class ShortWay:
     def answered(self, question: "_Question", outcome: Surveyed | Answer | Failure) -> None:
         """The exchange of a question has ended."""
         self._shares.leave(question.route.ask.service.name)
+        if question.flight not in self._flights:
+            return  # the node is stopping, and whoever waited knows
         entry = self._entry(question, outcome)
         if entry is None:
             tried = None

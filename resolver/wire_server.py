@@ -14,6 +14,7 @@ from protocol.transport.base import Answer, Peer, Reply
 from protocol.usual import AnswerTemplates, UsualRequest, read_usual_request
 from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry, select
+from resolver.cache.singleflight import TooBusy
 from resolver.recursor import Recursor
 from resolver.short_way import ShortWay
 
@@ -65,6 +66,8 @@ class WireServer(wire_server.WireServer):
         if self._closed:
             return
         if isinstance(outcome, Exception):
+            if isinstance(outcome, TooBusy):
+                self._recursor.observer.limit_reached(outcome.limit)
             asked.reply(self.failed(decode_message(asked.octets), outcome, asked.peer))
             return
         code, body = _content(outcome, asked.usual[0], *asked.usual[2])

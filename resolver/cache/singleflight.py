@@ -51,6 +51,9 @@ class SingleFlight(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._flights)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._flights
+
     async def run(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> tuple[V, bool]:
         """Return the result for a key, and whether it came from work that somebody else had begun.
 
@@ -112,11 +115,13 @@ class SingleFlight(Generic[K, V]):
             del self._flights[key]  # at once: whoever asks now begins anew
 
     async def close(self) -> None:
-        """Cancel whatever task is in flight and wait until it has ended."""
+        """Tell whoever waits that nothing comes any more, and end the tasks in flight."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for key in list(self._flights):
+            self.land(key, TooBusy("stopping", 0))
 
 
 def _outcome(task: "asyncio.Task[V]") -> V | Exception:
