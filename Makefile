@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 RUN = $(or $(PYTHON),$(error handlegrid needs Python 3.11 or newer with venv; Debian and Ubuntu: \
 	apt install python3.11 python3.11-venv)) deploy/bootstrap.py
 
-.PHONY: help up down status test lint format bench bench-full
+.PHONY: help up down status test lint format bench bench-full fuzz sanitize
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -37,3 +37,9 @@ bench:  ## Measure resolution on this machine, in less than ten minutes
 
 bench-full:  ## The same at full size, an hour or two
 	@$(RUN) --dev python -m benchmarks.all --full $(ARGS)
+
+fuzz:  ## Send damaged datagrams to both data paths (ARGS="--seconds 600 --seed 1")
+	@$(RUN) --dev python -m tests.fuzz.datagrams $(ARGS)
+
+sanitize:  ## Test and fuzz the compiled module under AddressSanitizer and UBSan
+	@$(RUN) --dev python -m tests.fuzz.sanitize $(ARGS)

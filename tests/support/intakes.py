@@ -13,6 +13,7 @@ from protocol.transport.fast_path import FastPath
 from protocol.transport.intake import Address
 from protocol.transport.sockets import open_udp
 from protocol.transport.source import SourceCheck
+from tests.support.datagrams import answer_for, recorded_requests
 
 OCTETS_MAX = 8 * 1_048_576
 DRAINS_MAX = 10_000
@@ -144,3 +145,24 @@ class Bench:
 def later() -> float:
     """A monotonic time that no test reaches."""
     return time.monotonic() + 10_000
+
+
+def fed(bench: Bench, datagrams: list[bytes], hosts: list[str], at_once: int) -> dict[str, list[bytes]]:
+    """Send datagrams from the hosts in turn; what came back to each, without the expiration."""
+    received: dict[str, list[bytes]] = {host: [] for host in hosts}
+    for number, octets in enumerate(datagrams):
+        bench.send(octets, hosts[number % len(hosts)])
+        if number % at_once == at_once - 1 or len(octets) > 2_000:
+            assert not bench.drain()
+            for host in hosts:
+                received[host] += [answer[:36] + answer[40:] for answer in bench.answers(host)]
+    assert not bench.drain()
+    for host in hosts:
+        received[host] += [answer[:36] + answer[40:] for answer in bench.answers(host)]
+    return received
+
+
+def fill(bench: Bench) -> None:
+    """Put an answer to each recorded request that may be kept, short and long by turns."""
+    for number, octets in enumerate(recorded_requests()):
+        bench.cache.put(octets, answer_for(octets, bytes(number % 5 * 140)), later())

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from protocol.codes import DEFAULT_FLAGS, OpFlag
+from protocol.generations import Generations
 from protocol.message import Message
 from protocol.transport.fast_path import FastPath
 from protocol.transport.intake import Address
 from protocol.transport.source import SourceCheck, Verdict
-from tests.support.intakes import Bench, Owner, later
+from tests.support.intakes import OCTETS_MAX, Bench, Owner, later
 from tests.support.paths import path_of
 from tests.support.transport import answer_to, resolution
 
@@ -209,6 +210,39 @@ def test_answers_are_whole_while_other_entries_of_the_batch_end(path: FastPath, 
             octets = resolution(f"1/{number}", request_id=number, flags=flags).encode()
             assert answers[number][44:] == answer_to(octets)[44:]
         assert len(bench.cache) == 32
+
+
+def test_an_answer_whose_record_changes_before_it_is_sent_is_whole_and_the_next_one_is_asked_for(
+    path: FastPath,
+) -> None:
+    class Writing(SourceCheck):
+        """Another worker writes, between two datagrams of a batch."""
+
+        def check(self, host: str, now_s: float) -> Verdict:
+            self.write(host)
+            return super().check(host, now_s)
+
+        def place(self, host: str, now_s: float) -> tuple[bool, int, int]:
+            self.write(host)
+            return super().place(host, now_s)
+
+        def write(self, host: str) -> None:
+            if host == "127.0.0.2":
+                generations.bump([b"1/A"])
+
+    generations = Generations()
+    cache = path.answer_table(octets_max=OCTETS_MAX, generations=generations)
+    with Bench(path, source=Writing(), cache=cache) as bench:
+        octets = resolution("1/a").encode()
+        answer = answer_to(octets, data_octets=400)
+        assert cache.put(octets, answer, later(), generations.stamp(b"1/A", b"1"))
+        for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            bench.send(octets, host)
+        assert not bench.drain()
+        (given,) = bench.answers()
+        assert given[44:] == answer[44:]
+        assert [host for _, host in bench.owner.misses] == ["127.0.0.2", "127.0.0.3"]
+        assert len(cache) == 0
 
 
 def test_intake_table_and_owner_are_let_go_of(path: FastPath) -> None:

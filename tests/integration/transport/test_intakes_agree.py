@@ -8,39 +8,17 @@ from protocol.transport.answer_cache import is_cacheable_request
 from protocol.transport.base import looks_like_request
 from protocol.transport.intake import Address
 from protocol.transport.source import SourceCheck
-from tests.support.datagrams import answer_for, recorded_requests, traffic
-from tests.support.intakes import Bench, Owner, later
+from tests.support.datagrams import answer_for, traffic
+from tests.support.intakes import Bench, Owner, fed, fill, later
 from tests.support.paths import PURE, path_of
 
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.1.1", "127.0.2.1", "127.0.2.9"]
 AT_ONCE = 40  # datagrams that fit the smallest buffer of a socket
-EXPIRATION = slice(36, 40)
 
 
 def checks() -> SourceCheck:
     """127.0.0/24 is limited, 127.0.1/24 is not, of 127.0.2/24 one host is refused; no token comes while we look."""
     return SourceCheck(deny=["127.0.2.9"], unlimited=["127.0.1.0/24"], rate_per_s=1e-6, burst=600)
-
-
-def fed(bench: Bench, datagrams: list[bytes], hosts: list[str], at_once: int) -> dict[str, list[bytes]]:
-    """What came back to each host, without the expiration."""
-    received: dict[str, list[bytes]] = {host: [] for host in hosts}
-    for number, octets in enumerate(datagrams):
-        bench.send(octets, hosts[number % len(hosts)])
-        if number % at_once == at_once - 1 or len(octets) > 2_000:
-            assert not bench.drain()
-            for host in hosts:
-                received[host] += [answer[:36] + answer[40:] for answer in bench.answers(host)]
-    assert not bench.drain()
-    for host in hosts:
-        received[host] += [answer[:36] + answer[40:] for answer in bench.answers(host)]
-    return received
-
-
-def fill(bench: Bench) -> None:
-    """Puts an answer to each recorded request that may be kept, short and long by turns."""
-    for number, octets in enumerate(recorded_requests()):
-        bench.cache.put(octets, answer_for(octets, bytes(number % 5 * 140)), later())
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
