@@ -13,11 +13,9 @@ from protocol.runtime import wire_server
 from protocol.site import Site
 from protocol.transport.base import Answer
 from registry.operations import Operations
-from registry.outcomes import Denied, Found, Referred
+from registry.outcomes import CACHE_TIME_MAX_S, Denied, Found, Referred
 
 ANSWER_TIME_MAX_S: Final = 5.0  # deployed clients retry three times in three seconds, then go elsewhere
-CACHE_TIME_MAX_S: Final = 30.0
-"""Generations end a cached answer at once when this host writes; this bound counts when another host does."""
 
 
 class WireServer(wire_server.WireServer):

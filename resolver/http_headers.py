@@ -1,6 +1,8 @@
 """Headers of HTTP answers: how long they may be kept, where they came from, which form a client wants. Pure."""
 
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -20,20 +22,48 @@ def freshness(
 
     An answer past all caches, or one that must not be kept, says so. Source: RFC 9111 §5, RFC 9211.
     """
-    left_s = int(entry.expires_s - clocks.now_s)
-    if authoritative or left_s <= 0:
+    if authoritative or int(entry.expires_s - clocks.now_s) <= 0:
         reason = "request" if authoritative else "uri-miss"
         return {
             "Cache-Control": "no-store",
             "Vary": "Accept",
             "Cache-Status": f"{_quoted(node)}; fwd={reason}",
         }
-    age_s = max(0, int(clocks.now_s - entry.stored_s))
+    timed = _timed(entry.stored_s, entry.expires_s, f"{_quoted(node)}; {_WORK[origin]}", clocks.now_s)
+    return {**timed, "Vary": "Accept"}
+
+
+@dataclass(frozen=True, slots=True)
+class TimedHeaders:
+    """Those of these headers that change with time, for an answer that is a hit; the `timed` of protocol's Reuse."""
+
+    stored_s: float
+    expires_s: float
+    node: str
+
+    @classmethod
+    def of(cls, entry: Entry, node: str) -> "TimedHeaders":
+        """For an answer made from an entry."""
+        return cls(entry.stored_s, entry.expires_s, node)
+
+    @property
+    def until_s(self) -> float:
+        """Until when an answer may be kept that says so; monotonic."""
+        return self.expires_s - 1
+
+    def __call__(self, now_s: float) -> tuple[dict[str, str], float]:
+        """The headers at a time, and when they next change."""
+        headers = _timed(self.stored_s, self.expires_s, f"{_quoted(self.node)}; {_WORK[Origin.HIT]}", now_s)
+        age_s, left_s = int(now_s - self.stored_s), int(self.expires_s - now_s)
+        return headers, min(self.stored_s + age_s + 1, self.expires_s - left_s)
+
+
+def _timed(stored_s: float, expires_s: float, work: str, now_s: float) -> dict[str, str]:
+    age_s, left_s = max(0, int(now_s - stored_s)), int(expires_s - now_s)
     return {
         "Cache-Control": f"public, max-age={age_s + left_s}",
         "Age": str(age_s),
-        "Vary": "Accept",
-        "Cache-Status": f"{_quoted(node)}; {_WORK[origin]}; ttl={left_s}",
+        "Cache-Status": f"{work}; ttl={left_s}",
     }
 
 
@@ -85,6 +115,7 @@ def _quality(accept: str, media_type: str) -> float:
     return best
 
 
+@lru_cache(8)
 def _quoted(text: str) -> str:
     """A structured-field string (RFC 8941 §3.3.3): printable ASCII, quotes and backslashes escaped."""
     ascii_only = "".join(character if " " <= character <= "~" else "?" for character in text)
