@@ -171,6 +171,7 @@ class RegistryNode:
             return None
         cache = HttpCache(octets_max=octets_max, generations=generations, observer=observer)
         self.metrics.watch_cache(HTTP_CACHE, lambda: len(cache), lambda: cache.octets)
+        self.metrics.before_collecting(cache.tally.tell)
         return cache
 
     async def _open_admin(self, watch: DatabaseWatch) -> HttpListener | None:

@@ -213,6 +213,7 @@ class RecursiveNode:
             return None
         answers = HttpCache(octets_max=octets_max, accept_class=wants_json, observer=observer)
         metrics.watch_cache(HTTP_CACHE, lambda: len(answers), lambda: answers.octets)
+        metrics.before_collecting(answers.tally.tell)
         return answers
 
     async def _listen(

@@ -171,7 +171,7 @@ class HttpApi:
         response = self._resolved(asked, resolved)
         response[OUTCOME] = "hit" if resolved.origin is Origin.HIT else "miss"
         if "Age" in response.headers:
-            timed = TimedHeaders.of(resolved.entry, self._node)
+            timed = TimedHeaders.of_hit(resolved.entry, self._node)
             code = response.get(CODE, int(ResponseCode.SUCCESS))
             response[REUSE] = Reuse(
                 operation=OpCode.RESOLUTION, code=code, until_s=timed.until_s, timed=timed

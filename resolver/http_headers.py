@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -29,22 +28,24 @@ def freshness(
             "Vary": "Accept",
             "Cache-Status": f"{_quoted(node)}; fwd={reason}",
         }
-    timed = _timed(entry.stored_s, entry.expires_s, f"{_quoted(node)}; {_WORK[origin]}", clocks.now_s)
+    work = f"{_quoted(node)}; {_WORK[origin]}"
+    timed, _ = TimedHeaders(entry.stored_s, entry.expires_s, work)(clocks.now_s)
     return {**timed, "Vary": "Accept"}
 
 
 @dataclass(frozen=True, slots=True)
 class TimedHeaders:
-    """Those of these headers that change with time, for an answer that is a hit; the `timed` of protocol's Reuse."""
+    """Those of these headers that change with time; the `timed` of protocol's Reuse."""
 
     stored_s: float
     expires_s: float
-    node: str
+    work: str
+    """The node's name, and what it did, as Cache-Status tells."""
 
     @classmethod
-    def of(cls, entry: Entry, node: str) -> "TimedHeaders":
-        """For an answer made from an entry."""
-        return cls(entry.stored_s, entry.expires_s, node)
+    def of_hit(cls, entry: Entry, node: str) -> "TimedHeaders":
+        """For an answer made from an entry that was there already."""
+        return cls(entry.stored_s, entry.expires_s, f"{_quoted(node)}; {_WORK[Origin.HIT]}")
 
     @property
     def until_s(self) -> float:
@@ -53,18 +54,13 @@ class TimedHeaders:
 
     def __call__(self, now_s: float) -> tuple[dict[str, str], float]:
         """The headers at a time, and when they next change."""
-        headers = _timed(self.stored_s, self.expires_s, f"{_quoted(self.node)}; {_WORK[Origin.HIT]}", now_s)
-        age_s, left_s = int(now_s - self.stored_s), int(self.expires_s - now_s)
+        age_s, left_s = max(0, int(now_s - self.stored_s)), int(self.expires_s - now_s)
+        headers = {
+            "Cache-Control": f"public, max-age={age_s + left_s}",
+            "Age": str(age_s),
+            "Cache-Status": f"{self.work}; ttl={left_s}",
+        }
         return headers, min(self.stored_s + age_s + 1, self.expires_s - left_s)
-
-
-def _timed(stored_s: float, expires_s: float, work: str, now_s: float) -> dict[str, str]:
-    age_s, left_s = max(0, int(now_s - stored_s)), int(expires_s - now_s)
-    return {
-        "Cache-Control": f"public, max-age={age_s + left_s}",
-        "Age": str(age_s),
-        "Cache-Status": f"{work}; ttl={left_s}",
-    }
 
 
 _WORK: Final = {
@@ -115,7 +111,6 @@ def _quality(accept: str, media_type: str) -> float:
     return best
 
 
-@lru_cache(8)
 def _quoted(text: str) -> str:
     """A structured-field string (RFC 8941 §3.3.3): printable ASCII, quotes and backslashes escaped."""
     ascii_only = "".join(character if " " <= character <= "~" else "?" for character in text)

@@ -66,6 +66,19 @@ class ProcessMetrics(Collector):
             )
 
 
+class Settling(Collector):
+    """Has no metrics of its own, and sees to it that those of others are complete."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Nothing, after the calls."""
+        for call in self.calls:
+            call()
+        return ()
+
+
 class NodeMetrics:
     """What every node tells, in a registry of its own, so that several nodes fit into one process.
 
@@ -75,6 +88,10 @@ class NodeMetrics:
     def __init__(self, role: str) -> None:
         """role: the label of who answers."""
         self.registry = CollectorRegistry()
+        self._settling = Settling()
+        self.registry.register(self._settling)  # the first, so that it is asked before those that it fills
+        self.before_collecting = self._settling.calls.append
+        """Takes what is called whenever metrics are collected, to count what was gathered elsewhere until then."""
         self.event_loop_lag = Gauge(
             "handlegrid_event_loop_lag_seconds",
             "How late the event loop woke a timer at the last probe.",

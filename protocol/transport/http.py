@@ -120,6 +120,8 @@ class HttpListener:
             server.pre_shutdown()
             await server.shutdown(drain_s)
         await self._runner.cleanup()
+        if self._cache is not None:
+            self._cache.tally.tell()
 
     def _accept(self, listening: socket.socket) -> None:
         """Takes what waits in the backlog."""

@@ -24,8 +24,9 @@ OCTETS_MAX: Final = 32 * 1_048_576
 ENTRIES_MAX: Final = 262_144
 BODY_OCTETS_MAX: Final = 65_536  # a larger answer is rare, and cheap beside its transfer
 ENTRY_OCTETS: Final = 400  # slots, numbers, and the headers of three strings
+TALLY_S: Final = 0.05  # between two times that hits are counted in the metrics
 _DATE: Final = "Date"
-_ID_MARK: Final = "\0"
+_ID_MARK: Final = b"\0"
 _RESOLUTION: Final = int(OpCode.RESOLUTION)
 
 
@@ -40,8 +41,9 @@ class Reuse:
     """Monotonic time until which it may be given."""
     stamp: Stamp | None = None
     """The generations of what it was made from, as they were before that was read."""
-    timed: "Callable[[float], tuple[Mapping[str, str], float]] | None" = None
-    """From a monotonic time to the header fields that change with it, always the same ones, and when they next do."""
+    timed: Callable[[float], tuple[dict[str, str], float]] | None = None
+    """From a monotonic time to the header fields that change with it, always the same ones in a dictionary of its own,
+    and when they next change."""
     id_field: str = ""
     """The header field that carries an id of each answer's own."""
     despite_no_store: bool = False
@@ -77,45 +79,50 @@ class _Silent:
 
 
 class Tally:
-    """Gathers what happens in one turn of the event loop: the busier it is, the less counting costs."""
+    """Gathers counts and tells them together: one by one they would cost as much as the answers."""
 
     def __init__(self, observer: HttpCacheObserver) -> None:
         self._observer = observer
-        self._hits: dict[Kind, int] = {}
-        self._hosts: dict[str, int] = {}
-        self._misses = 0
-        self._began_s = 0.0
-        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._clear()
 
-    def hits(self, kinds: Sequence[Kind], host: str, began_s: float) -> None:
-        """Counts answers to one client, who asked at began_s (monotonic)."""
+    def hits(self, kinds: Sequence[Kind], host: str, elapsed_s: float) -> None:
+        """Counts answers that were given to one client together."""
         hits, resolutions = self._hits, 0
         for kind in kinds:
             hits[kind] = hits.get(kind, 0) + 1
             resolutions += kind[0] == _RESOLUTION
         if resolutions:
             self._hosts[host] = self._hosts.get(host, 0) + resolutions
-        self._began_s += began_s * len(kinds)
-        if not self._is_due:
+        self._elapsed_s += elapsed_s * len(kinds)
+        if self._timer is None:
             self._schedule()
 
     def miss(self) -> None:
         """Counts a request that the cache could have answered."""
         self._misses += 1
-        if not self._is_due:
+        if self._timer is None:
             self._schedule()
 
-    def _schedule(self) -> None:
-        self._is_due = True
-        asyncio.get_running_loop().call_soon(self._tell)
+    def tell(self) -> None:
+        """Tells the observer what was counted since the last time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        count = sum(self._hits.values())
+        if count or self._misses:
+            mean_s = self._elapsed_s / max(1, count)
+            self._observer.http_looked_up(self._hits, self._misses, self._hosts, mean_s)
+            self._clear()
 
-    def _tell(self) -> None:
-        hits, hosts, misses, began_s = self._hits, self._hosts, self._misses, self._began_s
-        self._hits, self._hosts, self._misses, self._began_s = {}, {}, 0, 0.0
-        self._is_due = False
-        count = sum(hits.values())
-        elapsed_s = max(0.0, time.monotonic() - began_s / count) if count else 0.0
-        self._observer.http_looked_up(hits, misses, hosts, elapsed_s)
+    def _clear(self) -> None:
+        self._hits: dict[Kind, int] = {}
+        self._hosts: dict[str, int] = {}
+        self._misses = 0
+        self._elapsed_s = 0.0
+
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TALLY_S, self.tell)
 
 
 class HttpEntry(TableEntry):
@@ -145,14 +152,12 @@ class HttpEntry(TableEntry):
 
     def write_head(self, now_s: float, date: str, date_until_s: float) -> None:
         """Brings the fields that change with time up to now."""
-        fields: dict[str, str] = {_DATE: date}
-        self.head_until_s = min(date_until_s, self.reuse.until_s)
-        if self.reuse.timed is not None:
-            timed, until_s = self.reuse.timed(now_s)
-            fields |= timed
-            self.head_until_s = min(self.head_until_s, until_s)
+        reuse = self.reuse
+        fields, until_s = ({}, date_until_s) if reuse.timed is None else reuse.timed(now_s)
+        fields[_DATE] = date
         head = (self.template % fields).encode("utf-8", "surrogateescape")
-        self.head, _, self.head_end = head.partition(b"\0")
+        self.head, _, self.head_end = head.partition(_ID_MARK)
+        self.head_until_s = min(until_s, date_until_s, reuse.until_s)
 
 
 class HttpCache:
@@ -285,7 +290,7 @@ def _template(response: web.Response, timed: "set[str]", id_field: str) -> str:
         if name in timed:
             lines.append(f"{name}: %({name})s")
         elif name == id_field:
-            lines.append(f"{name}: {_ID_MARK}")
+            lines.append(f"{name}: {_ID_MARK.decode()}")
         else:
             lines.append(f"{name}: {value}".replace("%", "%%"))
     return "\r\n".join(lines) + "\r\n\r\n"

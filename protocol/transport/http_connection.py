@@ -136,7 +136,7 @@ class HttpConnection(web.RequestHandler):
         if kinds:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             transport.write(b"".join(answers))
-            cache.tally.hits(kinds, self._host, now_s)
+            cache.tally.hits(kinds, self._host, time.monotonic() - now_s)
         if start == len(data):
             return
         rest = data[start:]
