@@ -18,7 +18,7 @@ from aiohttp import HttpVersion11, web
 from protocol.codes import OpCode
 from protocol.generations import Generations, Stamp
 from protocol.transport.bounded_table import BoundedTable, TableEntry
-from protocol.transport.http_head import VERSION, AcceptClass, HeaderBlocks, classify
+from protocol.transport.http_head import KEY, VERSION, AcceptClass, HeaderBlocks, classify
 
 OCTETS_MAX: Final = 32 * 1_048_576
 ENTRIES_MAX: Final = 262_144
@@ -242,7 +242,7 @@ class HttpCache:
             return None
         target = request.raw_path
         suffix = classify(request.raw_headers, self._accept_class)
-        if not suffix or not target.startswith("/"):
+        if suffix is None or not suffix.startswith(KEY) or not target.startswith("/"):
             return None
         return f"{request.method} {target}{VERSION}".encode("utf-8", "surrogateescape") + suffix
 

@@ -1,7 +1,7 @@
 """One HTTP connection: what the cache holds is answered before aiohttp has read it, everything else by aiohttp.
 
-A connection leaves the fast path for good when something comes whose end only a parser of everything can tell, such as
-a body. Until then aiohttp is given one whole request at a time, and what comes behind waits here for its answer: so
+A connection leaves the fast path for good when something comes whose end only a parser of everything can tell. Until
+then aiohttp is given one whole request at a time, and what comes behind waits here for its answer: so
 aiohttp never holds half a request, and answers cannot change places.
 
 This leans on how aiohttp works inside: `_waiter` is a future while the connection is idle, `_paused` tells that the
@@ -19,7 +19,7 @@ from aiohttp import web
 
 from protocol.transport.http_answers import refusal
 from protocol.transport.http_cache import HttpCache, Kind
-from protocol.transport.http_head import END, EOL, UNKNOWN, is_request_line, may_become_head
+from protocol.transport.http_head import BODY, END, EOL, UNKNOWN, is_request_line, may_become_head
 from protocol.transport.sockets import peer_address
 from protocol.transport.source import SourceCheck, Verdict
 
@@ -31,7 +31,17 @@ WRITE_OCTETS: Final = 65_536  # gathered for one write; then it is seen whether 
 class HttpConnection(web.RequestHandler):
     """aiohttp's connection, with the cache in front of it."""
 
-    __slots__ = ("_answers", "_ended", "_held", "_host", "_idle", "_is_fast", "_is_full", "_source")
+    __slots__ = (
+        "_answers",
+        "_body_left",
+        "_ended",
+        "_held",
+        "_host",
+        "_idle",
+        "_is_fast",
+        "_is_full",
+        "_source",
+    )
 
     def __init__(
         self,
@@ -45,6 +55,8 @@ class HttpConnection(web.RequestHandler):
         """ended: called once, when the connection has ended."""
         self._idle: asyncio.Future[None] | None = None
         self._held = b""
+        self._body_left = 0
+        """Octets to come that are aiohttp's, since they belong to the request that it has."""
         super().__init__(server, **options)
         self._answers = cache
         self._source = source
@@ -66,6 +78,12 @@ class HttpConnection(web.RequestHandler):
         if not self._is_fast or not data:  # with nothing, aiohttp tells itself to go on with what it has read
             super().data_received(data)
             return
+        if self._body_left:
+            body, data = data[: self._body_left], data[self._body_left :]
+            self._body_left -= len(body)
+            super().data_received(body)
+            if not data:
+                return
         if self._held:
             data = self._held + data
             self._held = b""
@@ -161,7 +179,11 @@ class HttpConnection(web.RequestHandler):
         if suffix is None or not is_request_line(line):
             self._leave(data)
             return
-        if suffix and line.startswith((b"GET", b"HEAD")):
+        if suffix.startswith(BODY):
+            length = int(suffix[len(BODY) :])
+            self._body_left = max(0, octets + length - len(data))
+            octets += length
+        elif suffix and line.startswith((b"GET", b"HEAD")):
             cache.tally.miss()
         self._hold(data[octets:])
         super().data_received(data[:octets])

@@ -15,21 +15,27 @@ END: Final = b"\r\n\r\n"
 EOL: Final = b"\r\n"
 VERSION: Final = " HTTP/1.1"
 
+KEY: Final = b"\n"
+"""What the class begins with of a head that may be answered from the cache; it is the end of the key."""
 ALONE: Final = b""
-"""A head that the framework answers, without a body: it ends where it seems to."""
+"""The class of a head that the framework answers, and that has no body."""
+BODY: Final = b"+"
+"""What the class begins with of a head that has one; the number of its octets follows."""
 UNKNOWN: Final = b"unknown"
 """Stands for a header block that was not classified yet."""
 
-_LINE: Final = re.compile(rb"(?:GET|HEAD|OPTIONS|DELETE) [!-~]+ HTTP/1\.1")
-_LINE_START: Final = re.compile(rb"(?:GET|HEAD) /[ -~]*\r?")
-_FIRST: Final = (b"GET /", b"HEAD /")
+_METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
+_LINE: Final = re.compile(rb"(?:%b) [!-~]+ HTTP/1\.1" % b"|".join(_METHODS))
+_LINE_START: Final = re.compile(rb"(?:%b) /[ -~]*\r?" % b"|".join(_METHODS))
+_FIRST: Final = tuple(method + b" /" for method in _METHODS)
+_COUNT: Final = re.compile(rb"[0-9]{1,9}")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~](?:[\t -~]*[!-~])?)?)[ \t]*")
 _FRAGMENT: Final = re.compile(rb"[\t -~]*\r?")
 
 _ENDLESS: Final = frozenset(
-    {b"content-length", b"expect", b"http2-settings", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+    {b"expect", b"http2-settings", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
-"""Where one of these stands, a request may not end with its head, or the connection may become another one."""
+"""Where one of these stands, only a parser of everything knows where the request ends, or what comes after it."""
 _NEUTRAL: Final = frozenset(
     {
         b"accept-encoding",
@@ -72,38 +78,42 @@ AcceptClass = Callable[[str], bool]
 
 
 def classify(fields: Fields, accept_class: AcceptClass | None) -> bytes | None:
-    """What of a head's fields belongs to the key of its answer, ALONE when it has none, None for what is strange.
+    """What of a head's fields belongs to the key of its answer; ALONE or BODY when it has none; None: not understood.
 
     fields: names and values, stripped, of a well-formed head.
     """
-    host, accept, simple = None, [], True
+    host, octets, accept, simple = None, None, [], True
     for spelled, value in fields:
         name = spelled.lower()
         if name == b"host" and host is None:
             host = value
+        elif name == b"content-length" and octets is None and _COUNT.fullmatch(value):
+            octets = value
         elif name == b"accept":
             accept.append(value.decode("utf-8", "surrogateescape"))
         elif name == b"connection" and value.lower() in (b"keep-alive", b"close"):
             simple = simple and value.lower() == b"keep-alive"
-        elif name in _ENDLESS or name in (b"host", b"connection"):
+        elif name in _ENDLESS or name in (b"host", b"connection", b"content-length"):
             return None
         elif name not in _NEUTRAL:
             simple = False
     if host is None:
         return None
+    if octets is not None:
+        return BODY + octets
     if not simple:
         return ALONE
     other = accept_class is not None and accept_class(",".join(accept))
-    return b"\n%b\n%d" % (host, other)
+    return b"%b%b\n%d" % (KEY, host, other)
 
 
 def is_request_line(line: bytes) -> bool:
-    """Whether a request that starts so, and whose fields do not say otherwise, has no body."""
+    """Whether the fields of a request that starts so tell whether it has a body."""
     return _LINE.fullmatch(line) is not None
 
 
 def may_become_head(octets: bytes) -> bool:
-    """Whether these can be the beginning of a well-formed GET or HEAD, so that it is worth waiting for the rest."""
+    """Whether these can be the beginning of a well-formed head, so that it is worth waiting for the rest."""
     if len(octets) > HEAD_OCTETS_MAX:
         return False
     line, *fields = octets.split(EOL)
