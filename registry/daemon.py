@@ -10,11 +10,12 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
-from protocol.runtime.metrics import ANSWER_CACHE
+from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
+from protocol.transport.http_cache import HttpCache
 from registry.api.mount import Api, make_api
 from registry.api.services import Services
 from registry.health import DatabaseWatch
@@ -157,6 +158,7 @@ class RegistryNode:
             wire.respond,
             rest.application(),
             cache=self._make_cache(node.generations),
+            http_cache=self._make_http_cache(node.generations, observer),
             observer=observer,
         )
         self._resources.push_async_callback(listeners.close)
@@ -168,6 +170,15 @@ class RegistryNode:
             return None
         cache = FAST_PATH.answer_table(octets_max=octets_max, generations=generations)
         self.metrics.watch_cache(ANSWER_CACHE, lambda: len(cache), lambda: cache.octets)
+        return cache
+
+    def _make_http_cache(self, generations: Generations, observer: RegistryObserver) -> HttpCache | None:
+        octets_max = self.settings.http_cache_octets_max
+        if not octets_max:
+            return None
+        cache = HttpCache(octets_max=octets_max, generations=generations, observer=observer)
+        self.metrics.watch_cache(HTTP_CACHE, lambda: len(cache), lambda: cache.octets)
+        self.metrics.before_collecting(cache.tally.tell)
         return cache
 
     async def _open_admin(self, watch: DatabaseWatch) -> HttpListener | None:

@@ -12,6 +12,9 @@ from protocol.handle import Handle
 from protocol.value import ValueList
 from protocol.valuetypes import AdminPermission
 
+CACHE_TIME_MAX_S: Final = 30.0
+"""For how long a front end may repeat an answer. Generations end it at once when this host writes; this bound counts
+when another host does."""
 BATCH_ITEMS_MAX: Final = 10_000
 """Items of one batch. One batch is one transaction: larger ones gain no speed and hold locks for longer."""
 

@@ -20,13 +20,11 @@ from protocol.site import Site
 from protocol.transport.base import Answer, Reply
 from protocol.value import ValueList
 from registry.operations import Operations
-from registry.outcomes import Denied, Found, Referred
+from registry.outcomes import CACHE_TIME_MAX_S, Denied, Found, Referred
 from registry.reads import READ_TIME_MAX_S, PublicRow, StoreBusy
 from registry.resolution import public_answer
 
 ANSWER_TIME_MAX_S: Final = READ_TIME_MAX_S
-CACHE_TIME_MAX_S: Final = 30.0
-"""Generations end a cached answer at once when this host writes; this bound counts when another host does."""
 NO_DATABASE: Final = "The database of this server does not answer."
 BUSY: Final = "This server is asked more than its database answers."
 _WORDLESS: Final = ErrorBody().encode()

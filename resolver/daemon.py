@@ -17,12 +17,13 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
-from protocol.runtime.metrics import ANSWER_CACHE
+from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
 from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.exchanger import Exchanger
 from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
+from protocol.transport.http_cache import HttpCache
 from protocol.transport.sockets import is_address_available
 from resolver.bootstrap import Root
 from resolver.cache.memory import MemoryCache
@@ -31,6 +32,7 @@ from resolver.cache.redis import RedisTier
 from resolver.cache.tiered import Memory, TieredCache
 from resolver.forwarding import ForwardClient, Forwarding
 from resolver.http_api import HttpApi
+from resolver.http_headers import wants_json
 from resolver.metrics import ResolverMetrics
 from resolver.observer import ResolverObserver
 from resolver.pages import Pages
@@ -89,7 +91,7 @@ class RecursiveNode:
             metrics.expect_redis()
         cache = self._cache(metrics, observer)
         recursor, short_way = self._recursor(root, cache, observer)
-        listeners = await self._listen(recursor, short_way, observer, self._answer_cache(metrics))
+        listeners = await self._listen(recursor, short_way, metrics, observer)
         metrics.process.started(lambda: listeners.udp_drops)
         self._own_task(measure_lag(metrics.event_loop_lag.set))
         self._addresses = listeners.addresses(admin)
@@ -211,12 +213,21 @@ class RecursiveNode:
         metrics.watch_cache(ANSWER_CACHE, lambda: len(answers), lambda: answers.octets)
         return answers
 
+    def _http_cache(self, metrics: ResolverMetrics, observer: ResolverObserver) -> HttpCache | None:
+        octets_max = self.settings.http_cache_octets_max
+        if not octets_max:
+            return None
+        answers = HttpCache(octets_max=octets_max, accept_class=wants_json, observer=observer)
+        metrics.watch_cache(HTTP_CACHE, lambda: len(answers), lambda: answers.octets)
+        metrics.before_collecting(answers.tally.tell)
+        return answers
+
     async def _listen(
         self,
         recursor: Recursor,
         short_way: ShortWay | None,
+        metrics: ResolverMetrics,
         observer: ResolverObserver,
-        answers: AnswerCache | None,
     ) -> Listeners:
         settings = self.settings
         wire = WireServer(recursor, self.site, short_way=short_way)
@@ -231,7 +242,14 @@ class RecursiveNode:
             on_answer=observer.answered_http,
         )
         api.add_routes(app)
-        listeners = await open_listeners(settings, wire.respond, app, cache=answers, observer=observer)
+        listeners = await open_listeners(
+            settings,
+            wire.respond,
+            app,
+            cache=self._answer_cache(metrics),
+            http_cache=self._http_cache(metrics, observer),
+            observer=observer,
+        )
         self._closers.push_async_callback(listeners.close)
         return listeners
 

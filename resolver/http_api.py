@@ -22,12 +22,13 @@ from protocol.site import Site
 from protocol.statuses import Status, StatusText, parse_status
 from protocol.transport.http import peer_host
 from protocol.transport.http_answers import READING, for_any_origin, preflight
+from protocol.transport.http_cache import REUSE, Reuse
 from protocol.transport.http_target import BadTarget, Target, parse_target
 from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry, select
 from resolver.cache.records import Clocks
 from resolver.cache.singleflight import TooBusy
-from resolver.http_headers import entity_tag, freshness, matches, static_freshness, wants_json
+from resolver.http_headers import TimedHeaders, entity_tag, freshness, matches, static_freshness, wants_json
 from resolver.pages import Pages, local_path, redirect_target
 from resolver.recursor import Origin, Recursor, Resolved, system_clocks
 from resolver.scheme import strip_scheme
@@ -169,6 +170,12 @@ class HttpApi:
             return self._failed(asked, error)
         response = self._resolved(asked, resolved)
         response[OUTCOME] = "hit" if resolved.origin is Origin.HIT else "miss"
+        if "Age" in response.headers:
+            timed = TimedHeaders.of_hit(resolved.entry, self._node)
+            code = response.get(CODE, int(ResponseCode.SUCCESS))
+            response[REUSE] = Reuse(
+                operation=OpCode.RESOLUTION, code=code, until_s=timed.until_s, timed=timed
+            )
         return response
 
     def _resolved(self, asked: _Asked, resolved: Resolved) -> web.Response:

@@ -1,6 +1,7 @@
 """Headers of HTTP answers: how long they may be kept, where they came from, which form a client wants. Pure."""
 
 import re
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -20,21 +21,46 @@ def freshness(
 
     An answer past all caches, or one that must not be kept, says so. Source: RFC 9111 §5, RFC 9211.
     """
-    left_s = int(entry.expires_s - clocks.now_s)
-    if authoritative or left_s <= 0:
+    if authoritative or int(entry.expires_s - clocks.now_s) <= 0:
         reason = "request" if authoritative else "uri-miss"
         return {
             "Cache-Control": "no-store",
             "Vary": "Accept",
             "Cache-Status": f"{_quoted(node)}; fwd={reason}",
         }
-    age_s = max(0, int(clocks.now_s - entry.stored_s))
-    return {
-        "Cache-Control": f"public, max-age={age_s + left_s}",
-        "Age": str(age_s),
-        "Vary": "Accept",
-        "Cache-Status": f"{_quoted(node)}; {_WORK[origin]}; ttl={left_s}",
-    }
+    work = f"{_quoted(node)}; {_WORK[origin]}"
+    timed, _ = TimedHeaders(entry.stored_s, entry.expires_s, work)(clocks.now_s)
+    return {**timed, "Vary": "Accept"}
+
+
+@dataclass(frozen=True, slots=True)
+class TimedHeaders:
+    """Those of these headers that change with time; the `timed` of protocol's Reuse."""
+
+    stored_s: float
+    expires_s: float
+    work: str
+    """The node's name, and what it did, as Cache-Status tells."""
+
+    @classmethod
+    def of_hit(cls, entry: Entry, node: str) -> "TimedHeaders":
+        """For an answer made from an entry that was there already."""
+        return cls(entry.stored_s, entry.expires_s, f"{_quoted(node)}; {_WORK[Origin.HIT]}")
+
+    @property
+    def until_s(self) -> float:
+        """Until when an answer may be kept that says so; monotonic."""
+        return self.expires_s - 1
+
+    def __call__(self, now_s: float) -> tuple[dict[str, str], float]:
+        """The headers at a time, and when they next change."""
+        age_s, left_s = max(0, int(now_s - self.stored_s)), int(self.expires_s - now_s)
+        headers = {
+            "Cache-Control": f"public, max-age={age_s + left_s}",
+            "Age": str(age_s),
+            "Cache-Status": f"{self.work}; ttl={left_s}",
+        }
+        return headers, min(self.stored_s + age_s + 1, self.expires_s - left_s)
 
 
 _WORK: Final = {

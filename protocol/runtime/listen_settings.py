@@ -11,6 +11,7 @@ from msgspec import Meta
 from protocol.runtime.sampling import QuerySampler
 from protocol.transport.answer_cache import OCTETS_MAX
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX
+from protocol.transport.http_cache import OCTETS_MAX as HTTP_OCTETS_MAX
 from protocol.transport.sockets import family_of
 from protocol.transport.source import SourceCheck, parse_networks
 
@@ -69,6 +70,9 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     answer_cache_octets_max: Annotated[int, Meta(ge=0)] = OCTETS_MAX
     """Memory for encoded answers; 0 for none."""
+
+    http_cache_octets_max: Annotated[int, Meta(ge=0)] = HTTP_OCTETS_MAX
+    """Memory for HTTP answers; 0 for none."""
 
     query_sample_every: Annotated[int, Meta(ge=0)] = 0
     """Every n-th resolution is logged with name, types and source network; 0 logs none."""

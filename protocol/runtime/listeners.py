@@ -12,6 +12,7 @@ from protocol.runtime.listen_settings import ListenSettings
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import DRAIN_S, SILENT, Listener, Responder, TransportObserver
 from protocol.transport.http import HttpListener, listen_http
+from protocol.transport.http_cache import HttpCache
 from protocol.transport.sockets import is_address_available
 from protocol.transport.tcp import TcpListener, listen_tcp
 from protocol.transport.tunnel import add_tunnel
@@ -71,6 +72,7 @@ async def open_listeners(
     app: web.Application,
     *,
     cache: AnswerCache | None = None,
+    http_cache: HttpCache | None = None,
     observer: TransportObserver = SILENT,
 ) -> Listeners:
     """Listens on every address for UDP, TCP and HTTP, the tunnel included, behind one source check.
@@ -109,6 +111,7 @@ async def open_listeners(
                 source=source,
                 observer=observer,
                 connections_per_source_max=per_source_max,
+                cache=http_cache,
             )
             listeners.opened.append(http)
     except BaseException:

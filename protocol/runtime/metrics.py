@@ -17,6 +17,7 @@ from protocol.transport.fast_path import FAST_PATH
 DURATION_BUCKETS_S: Final = [0.000_062_5 * 2**step for step in range(18)]  # 62.5 microseconds to 8 seconds
 LABELS_REMEMBERED: Final = 4_096  # transports by operations by codes; finding a child takes a microsecond
 ANSWER_CACHE: Final = "answers"
+HTTP_CACHE: Final = "http"
 _SHED: Final = frozenset({ResponseCode.SERVER_TOO_BUSY, ResponseCode.SERVER_BACKUP})
 _ERRORS: Final = frozenset({ResponseCode.ERROR, ResponseCode.PROTOCOL_ERROR, ResponseCode.RECURSION_LIMIT})
 
@@ -83,6 +84,19 @@ class ProcessMetrics(Collector):
             )
 
 
+class Settling(Collector):
+    """Has no metrics of its own, and sees to it that those of others are complete."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Nothing, after the calls."""
+        for call in self.calls:
+            call()
+        return ()
+
+
 class NodeMetrics:
     """What every node tells, in a registry of its own, so that several nodes fit into one process.
 
@@ -92,6 +106,10 @@ class NodeMetrics:
     def __init__(self, role: str) -> None:
         """role: the label of who answers."""
         self.registry = CollectorRegistry()
+        self._settling = Settling()
+        self.registry.register(self._settling)  # the first, so that it is asked before those that it fills
+        self.before_collecting = self._settling.calls.append
+        """Takes what is called whenever metrics are collected, to count what was gathered elsewhere until then."""
         self.event_loop_lag = Gauge(
             "handlegrid_event_loop_lag_seconds",
             "How late the event loop woke a timer at the last probe.",
@@ -177,9 +195,9 @@ class NodeMetrics:
         """A named limit refused work so many times."""
         self._limits.cell(name).value += count
 
-    def looked_up(self, cache: str, tier: str, *, hit: bool) -> None:
-        """Count one look-up; tier: memory or redis."""
-        self._lookup_cell(cache, tier, hit).value += 1
+    def looked_up(self, cache: str, tier: str, *, hit: bool, count: int = 1) -> None:
+        """Count look-ups with one result; tier: memory or redis."""
+        self._lookup_cell(cache, tier, hit).value += count
 
     def watch_cache(self, cache: str, entries: Callable[[], float], octets: Callable[[], float]) -> None:
         """Read the size of a cache in memory whenever metrics are collected."""

@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 from protocol.codes import OpCode
 from protocol.message import ENVELOPE_OCTETS
 from protocol.runtime.day_counters import DayCounters, Outcome, outcome_of_code
-from protocol.runtime.metrics import AnswerCells, NodeMetrics
+from protocol.runtime.metrics import HTTP_CACHE, AnswerCells, NodeMetrics
 from protocol.runtime.sampling import QuerySampler
 from protocol.transport.base import TransportName
+from protocol.transport.http_cache import Kind
 from protocol.transport.source import source_network
 
 KINDS_MAX: Final = 1_024  # transports by operations by codes by outcomes
@@ -101,6 +102,20 @@ class TrafficObserver:
 
     def _resolved(self, code: int, elapsed_s: float, host: str) -> None:
         self._counters.record(self._wall_clock(), outcome_of_code(code), elapsed_s, source_network(host))
+
+    def http_looked_up(
+        self, hits: Mapping[Kind, int], misses: int, hosts: Mapping[str, int], elapsed_s: float
+    ) -> None:
+        """Count HTTP answers that came from their cache, and requests that it did not hold; see HttpCacheObserver."""
+        wall_s = self._wall_clock()
+        for (op_code, code), count in hits.items():
+            self._metrics.answered("http", op_code, code, "hit", elapsed_s, cached=False, count=count)
+            self._metrics.looked_up(HTTP_CACHE, "memory", hit=True, count=count)
+            if op_code == OpCode.RESOLUTION:
+                self._counters.record_many(wall_s, outcome_of_code(code), elapsed_s, count)
+        if misses:
+            self._metrics.looked_up(HTTP_CACHE, "memory", hit=False, count=misses)
+        self.sources(hosts)
 
     def answered_http(self, op_code: int, code: int, outcome: str, elapsed_s: float, host: str) -> None:
         """Count an answer of the HTTP interface; see AnswerObserver."""

@@ -21,6 +21,8 @@ from aiohttp import web
 from protocol.transport.base import DRAIN_S, SILENT, TransportObserver
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX, ConnectionCount
 from protocol.transport.http_answers import REFUSAL_FORM, SERVER, refusal
+from protocol.transport.http_cache import HttpCache
+from protocol.transport.http_connection import HttpConnection
 from protocol.transport.sockets import bound_address, open_tcp, peer_address
 from protocol.transport.source import SourceCheck, Verdict
 
@@ -59,36 +61,6 @@ def peer_host(request: web.Request) -> str:
     return "" if transport is None else peer_address(transport.get_extra_info("peername"))[0]
 
 
-class _RequestHandler(web.RequestHandler):
-    """aiohttp's connection, which tells the listener when it ends."""
-
-    __slots__ = ("_ended",)
-
-    def __init__(self, server: web.Server, ended: Callable[[], None], **options: Any) -> None:
-        super().__init__(server, **options)
-        self._ended = ended
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self._ended()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """aiohttp's own refusals, above all of what is no HTTP, in our form and without an echo."""
-        super().handle_error(request, status, exc, message)  # it ends a connection whose answer has begun
-        text = (
-            "internal error"
-            if status == HTTPStatus.INTERNAL_SERVER_ERROR
-            else "this is no HTTP request that is served here"
-        )
-        return refusal(status, text, close=True)
-
-
 class HttpListener:
     """Listening sockets that serve one application; made by listen_http()."""
 
@@ -101,7 +73,10 @@ class HttpListener:
         observer: TransportObserver,
         connections: ConnectionCount,
         idle_s: float,
+        cache: HttpCache | None,
     ) -> None:
+        if cache is not None:
+            app.on_response_prepare.append(cache.note)
         app.middlewares.insert(0, _guard(source, observer))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         self._tls = tls
@@ -109,6 +84,7 @@ class HttpListener:
         self._observer = observer
         self._count = connections
         self._idle_s = idle_s
+        self._cache = cache
         self._sockets: list[socket.socket] = []
         self._starting: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -144,6 +120,8 @@ class HttpListener:
             server.pre_shutdown()
             await server.shutdown(drain_s)
         await self._runner.cleanup()
+        if self._cache is not None:
+            self._cache.tally.tell()
 
     def _accept(self, listening: socket.socket) -> None:
         """Takes what waits in the backlog."""
@@ -216,12 +194,14 @@ class HttpListener:
             first = await _peek(self._loop, accepted)
         return self._tls if first == _TLS_HANDSHAKE else None
 
-    def _make_handler(self, ended: Callable[[], None]) -> _RequestHandler:
+    def _make_handler(self, ended: Callable[[], None]) -> HttpConnection:
         server = self._runner.server
         assert server is not None
-        return _RequestHandler(
+        return HttpConnection(
             server,
-            ended,
+            cache=self._cache,
+            source=self._source,
+            ended=ended,
             loop=self._loop,
             keepalive_timeout=self._idle_s,
             lingering_time=LINGER_S,
@@ -347,11 +327,13 @@ async def listen_http(
     observer: TransportObserver = SILENT,
     connections_per_source_max: int = CONNECTIONS_PER_SOURCE_MAX,
     idle_s: float = IDLE_S,
+    cache: HttpCache | None = None,
 ) -> HttpListener:
     """Serves an application over HTTP, and over HTTPS on the same port when tls is given.
 
     app: not yet started; it is started and stopped here. host: one or several literal addresses. port: 0 for a free
-    one, told by the result's address. Raises SettingsError when a port cannot be opened.
+    one, told by the result's address. cache: keeps the answers that may be given again.
+    Raises SettingsError when a port cannot be opened.
     """
     listener = HttpListener(
         app,
@@ -360,6 +342,7 @@ async def listen_http(
         observer=observer,
         connections=ConnectionCount(per_source_max=connections_per_source_max),
         idle_s=idle_s,
+        cache=cache,
     )
     await listener.open([host] if isinstance(host, str) else host, port)
     return listener

@@ -1,5 +1,6 @@
 """GET, PUT and DELETE of /api/handles/<handle> (PROTOCOL §8.2): parse, call the operation, format its result."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -9,12 +10,16 @@ from aiohttp import web
 from protocol.codes import OpCode, ResponseCode, http_status
 from protocol.handle import Handle
 from protocol.jsonform import record_to_json
+from protocol.runtime.logs import REQUEST_ID_HEADER
 from protocol.transport.http import is_tls, peer_host
+from protocol.transport.http_cache import REUSE, Reuse
 from protocol.transport.http_target import Target
 from protocol.value import HandleValue, Permission, ValueList
 from registry.metrics import RegistryMetrics
 from registry.operations import Operations
 from registry.outcomes import (
+    CACHE_TIME_MAX_S,
+    Answer,
     Created,
     Creation,
     Denied,
@@ -33,7 +38,7 @@ from registry.rest.authentication import (
     CredentialsUnreadable,
     parse_authorization,
 )
-from registry.rest.problem import Problem, json_response, unauthenticated
+from registry.rest.problem import CODE_KEY, Problem, json_response, unauthenticated
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
 from registry.statistics import RegistryObserver
 from registry.work import target_text
@@ -85,16 +90,13 @@ class HandlesApi:
             refer=not target.flag("doNotRefer"),
             reader=None if target.flag("publicOnly") else reader,
         )
-        match outcome:
-            case Found(values=values):
-                if reader is not None:
-                    await self._note_reading(request, reader, values)
-                return _read(request, ResponseCode.SUCCESS, values.sorted())
-            case Referred(code=code, values=values):
-                return _read(request, code, values.sorted())
-            case Denied(code=code, message=message):
-                empty = () if code is ResponseCode.VALUES_NOT_FOUND else None
-                return _read(request, code, empty, message)
+        response = _read(request, outcome)
+        if reader is None:
+            if not target.flag("auth"):
+                response[REUSE] = _reuse(outcome, response[CODE_KEY])
+        elif isinstance(outcome, Found):
+            await self._note_reading(request, reader, outcome.values)
+        return response
 
     async def put(self, request: HandleRequest) -> web.Response:
         """Create or replace a record, or with `index` add or replace single values."""
@@ -191,14 +193,34 @@ class HandlesApi:
             raise Problem(ResponseCode.AUTHENTICATION_NEEDED, reason, status=403, handle=request.handle)
 
 
-def _read(
-    request: HandleRequest,
-    code: ResponseCode,
-    values: Iterable[HandleValue] | None,
-    message: str = "",
-) -> web.Response:
+def _read(request: HandleRequest, outcome: Answer) -> web.Response:
+    values: Iterable[HandleValue] | None
+    code, message = ResponseCode.SUCCESS, ""
+    match outcome:
+        case Found():
+            values = outcome.values.sorted()
+        case Referred():
+            code, values = outcome.code, outcome.values.sorted()
+        case Denied():
+            code, message = outcome.code, outcome.message
+            values = () if code is ResponseCode.VALUES_NOT_FOUND else None
     body = record_to_json(code, request.handle, values=values, message=message)
     return json_response(body, status=http_status(code), pretty=request.pretty)
+
+
+def _reuse(outcome: Answer, code: int) -> Reuse:
+    """An answer of public values may be given again by this process, which knows when it is no longer true."""
+    life_s: float = CACHE_TIME_MAX_S
+    if isinstance(outcome, Found):
+        life_s = min(life_s, outcome.values.smallest_ttl_s(time.time()))
+    return Reuse(
+        operation=OpCode.RESOLUTION,
+        code=code,
+        until_s=time.monotonic() + life_s,
+        stamp=outcome.stamp,
+        id_field=REQUEST_ID_HEADER,
+        despite_no_store=True,
+    )
 
 
 def _made_something(operation: OpCode, result: Result) -> bool:

@@ -1,8 +1,6 @@
 """The HTTP front end with real sockets: two protocols on one port, limits, the tunnel."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import json
 import random
 import ssl
@@ -12,10 +10,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from protocol.codes import ResponseCode
 from protocol.errors import SettingsError
@@ -28,37 +22,6 @@ from protocol.transport.tunnel import MESSAGE_TYPE, add_tunnel
 from tests.support.transport import WAIT_S, Echo, Watcher, anyone, resolution
 
 BINARY = {"Content-Type": MESSAGE_TYPE, "Accept": MESSAGE_TYPE}
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = Path(folder / "node.pem"), Path(folder / "node.key")
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_file, key_file)
-    return context
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from protocol.site import Site
 from protocol.transport.base import Answer, Peer
 from protocol.value import HandleValue, ValueList
 from registry.operations import Operations
+from registry.outcomes import CACHE_TIME_MAX_S, Denied, Found, Referred
 from registry.outcomes import Answer as Outcome
-from registry.outcomes import Denied, Found, Referred
 from registry.reads import Waiter
-from registry.wire_server import CACHE_TIME_MAX_S, WireServer
+from registry.wire_server import WireServer
 from tests.support.transport import answer_of
 
 PUMP = Handle.parse("88.1/Pump-7")

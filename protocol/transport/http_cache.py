@@ -1,0 +1,296 @@
+"""The answer cache of the HTTP front end: whole answers by request line, host and class of the Accept fields.
+
+An application marks the answers that may be given again (REUSE). They are taken from what the web framework is about to
+send, header fields included, so that an answer from the cache is what the framework would send. Whether a connection
+is over TLS is not in the key: no answer that may be given again depends on it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from random import getrandbits
+from typing import Final, Protocol
+
+from aiohttp import HttpVersion11, web
+
+from protocol.codes import OpCode
+from protocol.generations import Generations, Stamp
+from protocol.transport.bounded_table import BoundedTable, TableEntry
+from protocol.transport.http_head import KEY, VERSION, AcceptClass, HeaderBlocks, classify
+
+OCTETS_MAX: Final = 32 * 1_048_576
+ENTRIES_MAX: Final = 262_144
+BODY_OCTETS_MAX: Final = 65_536  # a larger answer is rare, and cheap beside its transfer
+ENTRY_OCTETS: Final = 400  # slots, numbers, and the headers of three strings
+TALLY_S: Final = 0.05  # between two times that hits are counted in the metrics
+_DATE: Final = "Date"
+_ID_MARK: Final = b"\0"
+_RESOLUTION: Final = int(OpCode.RESOLUTION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """What an application says of an answer that may be given again."""
+
+    operation: int
+    code: int
+    """What the answer counts as."""
+    until_s: float
+    """Monotonic time until which it may be given."""
+    stamp: Stamp | None = None
+    """The generations of what it was made from, as they were before that was read."""
+    timed: Callable[[float], tuple[dict[str, str], float]] | None = None
+    """From a monotonic time to the header fields that change with it, always the same ones in a dictionary of its own,
+    and when they next change."""
+    id_field: str = ""
+    """The header field that carries an id of each answer's own."""
+    despite_no_store: bool = False
+    """Its Cache-Control forbids caches to keep it, which is no word about this process: it ends it with the stamp."""
+
+
+REUSE: Final = web.ResponseKey("reuse", Reuse)
+"""Where a response carries it."""
+
+
+Kind = tuple[int, int]
+"""Operation and response code of an answer."""
+
+
+class HttpCacheObserver(Protocol):
+    """Counts look-ups; quick, and never raises."""
+
+    def http_looked_up(
+        self, hits: Mapping[Kind, int], misses: int, hosts: Mapping[str, int], elapsed_s: float, /
+    ) -> None:
+        """So many answers of each kind came from the cache, and so many requests that it did not hold did not.
+
+        hosts: how many of the hits that were resolutions went to which address. elapsed_s: from the first octet read
+        to the last one written, on average.
+        """
+
+
+class _Silent:
+    def http_looked_up(
+        self, hits: Mapping[Kind, int], misses: int, hosts: Mapping[str, int], elapsed_s: float
+    ) -> None:
+        """See HttpCacheObserver."""
+
+
+class Tally:
+    """Gathers counts and tells them together: one by one they would cost as much as the answers."""
+
+    def __init__(self, observer: HttpCacheObserver) -> None:
+        self._observer = observer
+        self._timer: asyncio.TimerHandle | None = None
+        self._clear()
+
+    def hits(self, kinds: Sequence[Kind], host: str, elapsed_s: float) -> None:
+        """Counts answers that were given to one client together."""
+        hits, resolutions = self._hits, 0
+        for kind in kinds:
+            hits[kind] = hits.get(kind, 0) + 1
+            resolutions += kind[0] == _RESOLUTION
+        if resolutions:
+            self._hosts[host] = self._hosts.get(host, 0) + resolutions
+        self._elapsed_s += elapsed_s * len(kinds)
+        if self._timer is None:
+            self._schedule()
+
+    def miss(self) -> None:
+        """Counts a request that the cache could have answered."""
+        self._misses += 1
+        if self._timer is None:
+            self._schedule()
+
+    def tell(self) -> None:
+        """Tells the observer what was counted since the last time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        count = sum(self._hits.values())
+        if count or self._misses:
+            mean_s = self._elapsed_s / max(1, count)
+            self._observer.http_looked_up(self._hits, self._misses, self._hosts, mean_s)
+            self._clear()
+
+    def _clear(self) -> None:
+        self._hits: dict[Kind, int] = {}
+        self._hosts: dict[str, int] = {}
+        self._misses = 0
+        self._elapsed_s = 0.0
+
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TALLY_S, self.tell)
+
+
+class HttpEntry(TableEntry):
+    """An answer: head, and body."""
+
+    __slots__ = ("body", "head", "head_end", "head_until_s", "kind", "reuse", "seen_change", "template")
+
+    def __init__(self, template: str, body: bytes, reuse: Reuse) -> None:
+        self.template = template
+        self.body = body
+        self.reuse = reuse
+        self.kind = (reuse.operation, reuse.code)
+        self.head = b""
+        self.head_end = b""
+        """What follows an id of this very answer; empty when there is none."""
+        self.head_until_s = 0.0
+        self.seen_change = 0
+        """Generations.last_change when its stamp was last compared."""
+
+    def give(self, answers: list[bytes]) -> int:
+        """Appends the answer, in pieces; how many octets it has, near enough."""
+        if self.head_end:
+            answers += (self.head, _fresh_id(), self.head_end, self.body)
+        else:
+            answers += (self.head, self.body)
+        return len(self.head) + len(self.body)
+
+    def write_head(self, now_s: float, date: str, date_until_s: float) -> None:
+        """Brings the fields that change with time up to now."""
+        reuse = self.reuse
+        fields, until_s = ({}, date_until_s) if reuse.timed is None else reuse.timed(now_s)
+        fields[_DATE] = date
+        head = (self.template % fields).encode("utf-8", "surrogateescape")
+        self.head, _, self.head_end = head.partition(_ID_MARK)
+        self.head_until_s = min(until_s, date_until_s, reuse.until_s)
+
+
+class HttpCache:
+    """Answers by request, bounded in octets and entries.
+
+    generations: where stamps are compared; without it, nothing that has one is kept. accept_class: what the
+    application makes of the Accept fields, when its answers depend on them.
+    """
+
+    def __init__(
+        self,
+        *,
+        octets_max: int = OCTETS_MAX,
+        entries_max: int = ENTRIES_MAX,
+        generations: Generations | None = None,
+        accept_class: AcceptClass | None = None,
+        observer: HttpCacheObserver | None = None,
+    ) -> None:
+        self._table: BoundedTable[HttpEntry] = BoundedTable(octets_max=octets_max, entries_max=entries_max)
+        self._generations = generations
+        self._accept_class = accept_class
+        self._date = ""
+        self._date_until_s = 0.0
+        self.blocks = HeaderBlocks(accept_class)
+        self.tally = Tally(observer or _Silent())
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def octets(self) -> int:
+        """Octets held."""
+        return self._table.octets
+
+    @property
+    def evicted(self) -> int:
+        """Answers that left for want of room."""
+        return self._table.evicted
+
+    def find(self, key: bytes, now_s: float) -> HttpEntry | None:
+        """The answer to a request, its head as of now; None when there is none that is still true.
+
+        key: the request line, without its end, and the class of the header block. now_s: monotonic.
+        """
+        entry = self._table.get(key)
+        if entry is None:
+            return None
+        if entry.reuse.stamp is not None and not self._is_current(entry, entry.reuse.stamp):
+            self._table.remove(key)
+            return None
+        if now_s >= entry.head_until_s:
+            if now_s >= entry.reuse.until_s:
+                self._table.remove(key)
+                return None
+            self._write_head(entry, now_s)
+        return entry
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._table.clear()
+
+    async def note(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Keeps a response that is about to be sent, if it may be given again. For aiohttp's on_response_prepare."""
+        reuse = response.get(REUSE)
+        if reuse is None or not isinstance(response, web.Response) or not _may_be_kept(response, reuse):
+            return
+        if reuse.stamp is not None and self._generations is None:
+            return
+        key = self._key_of(request)
+        body = response.body if response.body is not None else b""
+        if key is None or not isinstance(body, bytes) or len(body) > BODY_OCTETS_MAX:
+            return
+        timed = () if reuse.timed is None else reuse.timed(time.monotonic())[0]
+        entry = HttpEntry(_template(response, {_DATE, *timed}, reuse.id_field), body, reuse)
+        if request.method == "HEAD":
+            entry.body = b""
+        self._table.put(key, entry, len(entry.body) + 2 * len(entry.template) + ENTRY_OCTETS)
+
+    def _key_of(self, request: web.Request) -> bytes | None:
+        """The key of a request that find() can be asked for, None for any other."""
+        if request.version != HttpVersion11 or request.method not in ("GET", "HEAD"):
+            return None
+        target = request.raw_path
+        suffix = classify(request.raw_headers, self._accept_class)
+        if suffix is None or not suffix.startswith(KEY) or not target.startswith("/"):
+            return None
+        return f"{request.method} {target}{VERSION}".encode("utf-8", "surrogateescape") + suffix
+
+    def _is_current(self, entry: HttpEntry, stamp: Stamp) -> bool:
+        generations = self._generations
+        if generations is None:
+            return False
+        last_change = generations.last_change  # before what it tells of is compared
+        if entry.seen_change != last_change or not last_change:
+            if not generations.current(stamp):
+                return False
+            entry.seen_change = last_change
+        return True
+
+    def _write_head(self, entry: HttpEntry, now_s: float) -> None:
+        if now_s >= self._date_until_s:
+            wall_s = time.time()
+            self._date = formatdate(wall_s, usegmt=True)
+            self._date_until_s = now_s + 1 - wall_s % 1
+        entry.write_head(now_s, self._date, self._date_until_s)
+
+
+def _fresh_id() -> bytes:
+    """An id like those of answers that the framework gives; not a secret."""
+    return b"%016x" % getrandbits(64)
+
+
+def _may_be_kept(response: web.Response, reuse: Reuse) -> bool:
+    headers = response.headers
+    if response.status >= 500 or response.status == 429 or response.cookies:
+        return False
+    if any(name in headers for name in ("Set-Cookie", "Connection", "Transfer-Encoding", "Content-Encoding")):
+        return False
+    if headers.get("Vary", "Accept") != "Accept":
+        return False
+    return reuse.despite_no_store or not any(
+        word in headers.get("Cache-Control", "") for word in ("no-store", "private", "no-cache")
+    )
+
+
+def _template(response: web.Response, timed: "set[str]", id_field: str) -> str:
+    """The head of a response as the framework writes it, with places for what changes."""
+    lines = [f"HTTP/1.1 {response.status} {response.reason}".replace("%", "%%")]
+    for name, value in response.headers.items():
+        if name in timed:
+            lines.append(f"{name}: %({name})s")
+        elif name == id_field:
+            lines.append(f"{name}: {_ID_MARK.decode()}")
+        else:
+            lines.append(f"{name}: {value}".replace("%", "%%"))
+    return "\r\n".join(lines) + "\r\n\r\n"
