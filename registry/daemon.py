@@ -4,6 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+
 from protocol.errors import StoreUnavailable
 from protocol.generations import Generations
 from protocol.runtime.admin import Check, start_admin
@@ -11,6 +13,7 @@ from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
+from protocol.runtime.workers.worker import ALONE, Worker
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.fast_path import FAST_PATH
@@ -34,14 +37,17 @@ from registry.wire_server import WireServer
 class RegistryNode:
     """One registry node on the running event loop: start() opens it, stop() drains and closes it."""
 
-    def __init__(self, settings: RegistrySettings, *, unsafe: bool = False) -> None:
+    def __init__(self, settings: RegistrySettings, *, unsafe: bool = False, worker: Worker = ALONE) -> None:
         """Prepare a node; nothing is opened or written yet.
 
-        unsafe: accept a database that may lose acknowledged writes in a crash.
+        unsafe: accept a database that may lose acknowledged writes in a crash. worker: which process of the node
+        this is.
         """
         self.settings = settings
         self.metrics = RegistryMetrics()
+        self.checks: tuple[Check, ...] = ()
         self._unsafe = unsafe
+        self._worker = worker
         self._resources = AsyncExitStack()
         self._node: Node | None = None
         self._api: Api | None = None
@@ -52,6 +58,11 @@ class RegistryNode:
         """Where the node listens; only after start()."""
         assert self._addresses is not None, "the node is not started"
         return self._addresses
+
+    @property
+    def collectors(self) -> CollectorRegistry:
+        """What the node counts."""
+        return self.metrics.registry
 
     @property
     def site(self) -> Site:
@@ -94,15 +105,18 @@ class RegistryNode:
     async def _start(self) -> None:
         settings = self.settings
         node = self._node = await self._open_node()
-        statistics = DailyStatistics.of(node.store, settings)
+        memory = None if self._worker.inheritance is None else self._worker.inheritance.memory
+        seconds, buckets = (None, None) if memory is None else (memory.seconds, memory.callers)
+        statistics = DailyStatistics.of(node.store, settings, seconds=seconds)
         watch = DatabaseWatch(node.store, self.metrics.db_up)
         await watch.probe()
-        api = self._api = make_api(node, settings, self.metrics)
+        self.checks = (Check(name="database", probe=watch.probe),)
+        api = self._api = make_api(node, settings, self.metrics, buckets=buckets)
         self._start_tasks(statistics, watch, api)
         observer = RegistryObserver(self.metrics, statistics, settings.query_sampler())
         node.operations.on_commit = observer.committed
         listeners = await self._open_listeners(node, api, observer)
-        admin = await self._open_admin(watch)
+        admin = await self._open_admin()
         self._addresses = listeners.addresses(admin)
         self.metrics.process.started(lambda: listeners.udp_drops)
         self.metrics.watch_disk("data", str(self.settings.data_dir))
@@ -125,19 +139,25 @@ class RegistryNode:
     def _start_tasks(self, statistics: DailyStatistics, watch: DatabaseWatch, api: Api) -> None:
         """Start what runs beside the requests; it ends after the listeners and before the database is closed."""
         ended = asyncio.Event()
-        tasks = [
-            asyncio.create_task(repeat(statistics.write, self.settings.statistics_interval_s, ended)),
-            asyncio.create_task(watch.keep_looking(ended)),
-            asyncio.create_task(Sequencer.of(self.settings, self.metrics).run(ended)),
-            asyncio.create_task(api.services.peers.run(ended)),
-            *(asyncio.create_task(repeat(action, period_s, ended)) for action, period_s in api.tasks),
+        works = [
+            repeat(statistics.write, self.settings.statistics_interval_s, ended),
+            watch.keep_looking(ended),
+            *(repeat(action, period_s, ended) for action, period_s in api.tasks),
         ]
+        if self._worker.leads:
+            works += [
+                Sequencer.of(self.settings, self.metrics).run(ended),
+                api.services.peers.run(ended),
+                *(repeat(action, period_s, ended) for action, period_s in api.node_tasks),
+            ]
+        tasks = [asyncio.create_task(work) for work in works]
         lag = asyncio.create_task(measure_lag(self.metrics.event_loop_lag.set))
 
         async def end() -> None:
             ended.set()
             lag.cancel()
             await asyncio.wait([*tasks, lag])
+            await api.services.peers.close()
             await api.services.identifiers.gathering.close()
 
         self._resources.push_async_callback(end)
@@ -160,6 +180,7 @@ class RegistryNode:
             cache=self._make_cache(node.generations),
             http_cache=self._make_http_cache(node.generations, observer),
             observer=observer,
+            worker=self._worker,
         )
         self._resources.push_async_callback(listeners.close)
         return listeners
@@ -181,11 +202,12 @@ class RegistryNode:
         self.metrics.before_collecting(cache.tally.tell)
         return cache
 
-    async def _open_admin(self, watch: DatabaseWatch) -> HttpListener | None:
+    async def _open_admin(self) -> HttpListener | None:
         settings = self.settings
-        if not settings.admin_port:
+        if not settings.admin_port or self._worker.inheritance is not None:
             return None
-        check = Check(name="database", probe=watch.probe)
-        admin = await start_admin(settings.admin_address, settings.admin_port, self.metrics.registry, [check])
+        admin = await start_admin(
+            settings.admin_address, settings.admin_port, self.metrics.registry, self.checks
+        )
         self._resources.push_async_callback(admin.close)
         return admin

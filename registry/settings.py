@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -13,11 +13,13 @@ from msgspec import Meta
 from protocol.errors import InvalidHandle
 from protocol.handle import Prefix
 from protocol.runtime.configuration import load_settings, read_secret
-from protocol.runtime.listen_settings import ListenSettings
+from protocol.runtime.listen_settings import ListenSettings, part_of
 
 TABLE: Final = "registry"
 
 PositiveInt = Annotated[int, Meta(ge=1)]
+CONNECTIONS_SHARE_MIN: Final = 2
+"""Of a worker: a long transaction must not keep its reads waiting."""
 EVERY_PREFIX: Final = "*"
 
 
@@ -64,7 +66,7 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """Connections that are kept open while the node is idle."""
 
     database_connections_max: PositiveInt = 10
-    """Connections at most; a two-core database is saturated by about this many."""
+    """Connections at most, of all workers together; a two-core database is saturated by about this many."""
 
     node_key_file: Path | None = None
     """Key that seals values without public-read: 32 random octets, mode 0600; default `data_dir`/node.key."""
@@ -137,6 +139,16 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     def home_prefixes(self) -> tuple[Prefix, ...]:
         """Return the prefixes of `homes`, in their order."""
         return tuple(Prefix.parse(home) for home in self.homes)
+
+    def share(self, workers: int) -> Self:
+        """Return the settings of one of so many workers; see ListenSettings."""
+        return msgspec.structs.replace(
+            super().share(workers),
+            database_connections_min=part_of(self.database_connections_min, workers),
+            database_connections_max=part_of(
+                self.database_connections_max, workers, at_least=CONNECTIONS_SHARE_MIN
+            ),
+        )
 
     def faults(self) -> list[str]:
         """Return what is wrong across fields, one sentence each with key and remedy; empty when all is well."""

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from protocol.errors import StoreUnavailable
 from protocol.runtime.day_counters import DayCounters, DayDelta, bound_sources
+from protocol.runtime.node_seconds import NodeSeconds
 from protocol.runtime.sampling import QuerySampler
 from protocol.runtime.traffic import TrafficObserver
 from registry.metrics import RegistryMetrics
@@ -60,20 +61,22 @@ class DailyStatistics:
         wall_clock: Callable[[], float] = time.time,
         sources_max: int,
         utc_offset_s: int = 0,
+        seconds: NodeSeconds | None = None,
     ) -> None:
         self._store = store
         self._wall_clock = wall_clock
         self._sources_max = sources_max
-        self._counters = DayCounters(utc_offset_s=utc_offset_s, sources_max=sources_max)
+        self._counters = DayCounters(utc_offset_s=utc_offset_s, sources_max=sources_max, seconds=seconds)
         self._named: dict[date, set[str]] = {}
 
     @classmethod
-    def of(cls, store: Store, settings: RegistrySettings) -> Self:
-        """Return the counters that a node's settings describe."""
+    def of(cls, store: Store, settings: RegistrySettings, *, seconds: NodeSeconds | None = None) -> Self:
+        """Return the counters that a node's settings describe. seconds: see DayCounters."""
         return cls(
             store,
             sources_max=settings.statistics_sources_max,
             utc_offset_s=settings.statistics_utc_offset_s,
+            seconds=seconds,
         )
 
     @property

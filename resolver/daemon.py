@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from protocol.client.client import HandleClient
 from protocol.client.direct import DirectClient
@@ -18,6 +19,7 @@ from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
+from protocol.runtime.workers.worker import ALONE, Worker
 from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.exchanger import Exchanger
@@ -46,9 +48,12 @@ from resolver.wire_server import WireServer
 class RecursiveNode:
     """One recursive node on the running event loop: start() opens it, stop() drains and closes it."""
 
-    def __init__(self, settings: ResolverSettings) -> None:
-        """Prepare a node; nothing is opened yet."""
+    def __init__(self, settings: ResolverSettings, *, worker: Worker = ALONE) -> None:
+        """Prepare a node; nothing is opened yet. worker: which process of the node this is."""
         self.settings = settings
+        self.checks = (Check(name="listeners", probe=self._unready),)
+        self._worker = worker
+        self._metrics: ResolverMetrics | None = None
         self.site = _own_site(settings)
         self._closers = AsyncExitStack()
         self._addresses: Addresses | None = None
@@ -59,6 +64,12 @@ class RecursiveNode:
         """Where the node listens; only between start() and stop()."""
         assert self._addresses is not None, "the node is not started"
         return self._addresses
+
+    @property
+    def collectors(self) -> CollectorRegistry:
+        """What the node counts; only after start()."""
+        assert self._metrics is not None, "the node is not started"
+        return self._metrics.registry
 
     async def start(self) -> None:
         """Load the root bundle and open every listener.
@@ -82,8 +93,12 @@ class RecursiveNode:
         _refuse_own_addresses(settings)
         self._stopping.clear()
         root = Root(settings.root_site_file)
-        metrics = ResolverMetrics()
-        counters = DayCounters(sources_max=settings.statistics_sources_max)
+        metrics = self._metrics = ResolverMetrics()
+        given = self._worker.inheritance
+        counters = DayCounters(
+            sources_max=settings.statistics_sources_max,
+            seconds=None if given is None else given.memory.seconds,
+        )
         observer = ResolverObserver(metrics, counters, settings.query_sampler())
         admin = await self._open_admin(metrics)
         self._store_statistics(metrics, counters)
@@ -97,11 +112,10 @@ class RecursiveNode:
         self._addresses = listeners.addresses(admin)
 
     async def _open_admin(self, metrics: ResolverMetrics) -> HttpListener | None:
-        if not self.settings.admin_port:
+        if not self.settings.admin_port or self._worker.inheritance is not None:
             return None
-        check = Check(name="listeners", probe=self._unready)
         admin = await start_admin(
-            self.settings.admin_address, self.settings.admin_port, metrics.registry, [check]
+            self.settings.admin_address, self.settings.admin_port, metrics.registry, self.checks
         )
         self._closers.push_async_callback(admin.close)
         return admin
@@ -249,6 +263,7 @@ class RecursiveNode:
             cache=self._answer_cache(metrics),
             http_cache=self._http_cache(metrics, observer),
             observer=observer,
+            worker=self._worker,
         )
         self._closers.push_async_callback(listeners.close)
         return listeners

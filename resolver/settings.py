@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 import msgspec
 from msgspec import Meta
@@ -12,11 +12,25 @@ from msgspec import Meta
 from protocol.errors import HandleError
 from protocol.handle import Prefix
 from protocol.runtime.configuration import SecretText, load_settings, read_secret
-from protocol.runtime.listen_settings import ListenSettings
+from protocol.runtime.listen_settings import ListenSettings, part_of
 
 TABLE: Final = "resolver"
 EVERYTHING: Final = "*"  # in place of a prefix: every prefix
 MIB: Final = 1_048_576
+
+SHARED_LIMITS: Final = (
+    "value_entries_max",
+    "value_octets_max",
+    "delegation_entries_max",
+    "delegation_octets_max",
+    "denial_entries_max",
+    "denial_octets_max",
+    "waiters_max",
+    "resolutions_max",
+    "service_exchanges_max",
+    "redis_requests_max",
+)
+"""What holds for a node as a whole: each worker keeps to an equal part."""
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Octets = Annotated[int, Meta(ge=65_536)]
@@ -135,6 +149,11 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     statistics_sources_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
     """Source networks counted per day; the rest is counted together as `other`."""
+
+    def share(self, workers: int) -> Self:
+        """The settings of one of so many workers; see ListenSettings."""
+        parts = {name: part_of(getattr(self, name), workers) for name in SHARED_LIMITS}
+        return msgspec.structs.replace(super().share(workers), **parts)
 
     def faults(self) -> list[str]:
         """What is wrong across fields, one sentence each; empty when all is well."""

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.import_rate import Laboratory
 from benchmarks.rounds import Sample
 from benchmarks.targets.process import NotReady, Server
-from deploy.local.processes import ends_with_parent
+from protocol.runtime.processes import ends_with_parent
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from benchmarks.cpu import cpu_seconds, family
 from benchmarks.load.run import Address
-from deploy.local.processes import ends_with_parent, tail
+from deploy.local.processes import tail
+from protocol.runtime.processes import ends_with_parent
 
 READY_WITHIN_S: Final = 60.0
 ENDS_WITHIN_S: Final = 30.0

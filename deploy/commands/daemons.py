@@ -11,10 +11,17 @@ from typing import Final
 import click
 
 from deploy.commands.options import SETTINGS_FILE
-from deploy.local.children import Backoff
-from deploy.local.processes import ends_with_parent
+from protocol.runtime.listen_settings import WORKERS_MAX
+from protocol.runtime.processes import Backoff, ends_with_parent
 
 WATCH_S: Final = 0.2
+
+
+WORKERS: Final = click.option(
+    "--workers",
+    type=click.IntRange(0, WORKERS_MAX),
+    help="Processes that answer, 0 for one per core; instead of what the settings say.",
+)
 
 
 @click.command(short_help="Run a registry node.")
@@ -28,32 +35,32 @@ WATCH_S: Final = 0.2
 @click.option(
     "--unsafe", is_flag=True, help="Accept a database that may lose acknowledged writes in a crash."
 )
-def node(config: Path, with_resolver: Path | None, unsafe: bool) -> int:
+@WORKERS
+def node(config: Path, with_resolver: Path | None, unsafe: bool, workers: int | None) -> int:
     """Run a registry node with the settings in CONFIG until it is told to stop."""
     if with_resolver:
         from resolver.settings import load_resolver_settings  # noqa: PLC0415 - a node alone needs none of it
 
         load_resolver_settings(with_resolver)  # a fault ends us here, not the second process again and again
-        words = ["node", str(config), *(["--unsafe"] if unsafe else [])]
-        return asyncio.run(run_pair(words, ["resolver", str(with_resolver)]))
+        flags = [*(["--unsafe"] if unsafe else []), *([] if workers is None else ["--workers", str(workers)])]
+        return asyncio.run(run_pair(["node", str(config), *flags], ["resolver", str(with_resolver)]))
     from registry.__main__ import run  # noqa: PLC0415 - the other daemon needs none of it
-    from registry.settings import load_registry_settings  # noqa: PLC0415
 
-    return run(load_registry_settings(config), unsafe=unsafe)
+    return run(config, unsafe=unsafe, workers=workers)
 
 
 @click.command(short_help="Run a recursive node.")
 @click.argument("config", type=SETTINGS_FILE)
-def resolver(config: Path) -> int:
+@WORKERS
+def resolver(config: Path, workers: int | None) -> int:
     """Run a recursive node with the settings in CONFIG until it is told to stop."""
     from resolver.__main__ import run  # noqa: PLC0415 - the other daemon needs none of it
-    from resolver.settings import load_resolver_settings  # noqa: PLC0415
 
-    return run(load_resolver_settings(config))
+    return run(config, workers=workers)
 
 
 async def run_pair(node_words: list[str], resolver_words: list[str]) -> int:
-    """Run a registry node and a recursive node beside it.
+    """Run a registry node and a recursive node beside it; both are told of a SIGHUP.
 
     The recursive node is started again when it ends; when the registry node ends, both end. Returns the exit code
     of the registry node.
@@ -63,7 +70,15 @@ async def run_pair(node_words: list[str], resolver_words: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     registry = _launch(node_words)
-    beside = asyncio.create_task(_keep(resolver_words))
+    recursive = Kept(resolver_words)
+    beside = asyncio.create_task(recursive.keep())
+
+    def hang_up() -> None:
+        for process in (registry, recursive.process):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGHUP)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     while registry.poll() is None and not stopping.is_set():  # noqa: ASYNC110 - two things to wait for
         await asyncio.sleep(WATCH_S)
     beside.cancel()
@@ -72,20 +87,27 @@ async def run_pair(node_words: list[str], resolver_words: list[str]) -> int:
     return registry.returncode if registry.returncode >= 0 else 128 - registry.returncode
 
 
-async def _keep(words: list[str]) -> None:
-    backoff = Backoff()
-    loop = asyncio.get_running_loop()
-    process = None
-    try:
-        while True:
-            started_s = loop.time()
-            process = _launch(words)
-            while process.poll() is None:  # noqa: ASYNC110 - a watcher thread each costs more
-                await asyncio.sleep(WATCH_S)
-            await asyncio.sleep(backoff.delay_after(loop.time() - started_s))
-    finally:
-        if process:
-            await _end(process)
+class Kept:
+    """A command of ours that is started again whenever it ends."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+        self.process: subprocess.Popen[bytes] | None = None
+
+    async def keep(self) -> None:
+        """Run it until cancelled, which ends it."""
+        backoff = Backoff()
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                started_s = loop.time()
+                self.process = _launch(self._words)
+                while self.process.poll() is None:  # noqa: ASYNC110 - a watcher thread each costs more
+                    await asyncio.sleep(WATCH_S)
+                await asyncio.sleep(backoff.delay_after(loop.time() - started_s))
+        finally:
+            if self.process:
+                await _end(self.process)
 
 
 def _launch(words: list[str]) -> subprocess.Popen[bytes]:

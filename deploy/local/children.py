@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.processes import LocalError, ends_with_parent, open_log
+from deploy.local.processes import LocalError, open_log
+from protocol.runtime.processes import Backoff, describe_end, ends_with_parent
 
-FIRST_DELAY_S: Final = 0.5
-MAX_DELAY_S: Final = 30.0  # a fault that needs a person: asking twice a minute is enough
-STEADY_S: Final = 60.0  # who ran this long starts anew with the shortest delay
 WATCH_S: Final = 0.1
 DRAIN_S: Final = 15.0  # a daemon drains in less; then it is killed
 
@@ -28,21 +26,6 @@ class ChildState(StrEnum):
     RUNNING = "running"
     WAITING = "waiting to start again"
     ENDED = "ended"
-
-
-class Backoff:
-    """How long to wait before the next start: twice as long each time, anew after a steady run."""
-
-    def __init__(self) -> None:
-        self._delay_s = FIRST_DELAY_S
-
-    def delay_after(self, ran_s: float) -> float:
-        """Seconds to wait, given how long the process ran."""
-        if ran_s >= STEADY_S:
-            self._delay_s = FIRST_DELAY_S
-        delay_s = self._delay_s
-        self._delay_s = min(MAX_DELAY_S, delay_s * 2)
-        return delay_s
 
 
 class Program(Protocol):
@@ -191,9 +174,7 @@ class Child:
         self._enter(ChildState.RUNNING)
         while (status := process.poll()) is None:  # noqa: ASYNC110 - a watcher thread each costs more
             await asyncio.sleep(WATCH_S)
-        return (
-            f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
-        )
+        return describe_end(status)
 
     def _enter(self, state: ChildState) -> None:
         self.state = state

@@ -27,12 +27,12 @@ from deploy.local.processes import (
     LocalError,
     ProcessIdentity,
     end,
-    ends_with_parent,
     exclusive,
     open_log,
     socket_directory,
     tail,
 )
+from protocol.runtime.processes import ends_with_parent
 
 UNPRIVILEGED_USER: Final = "nobody"  # Postgres refuses to run as root
 START_TIMEOUT_S: Final = 300.0  # recovery after a crash may be long

@@ -5,7 +5,6 @@ process for good. Everything here that ends a process checks both.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import os
@@ -15,12 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 MAX_SOCKET_PATH_OCTETS: Final = 100  # sun_path holds 107, and a file name with a zero must still fit
 MAX_LOG_OCTETS: Final = 16 * 1024 * 1024  # a larger log is put aside when its process starts again
 POLL_S: Final = 0.05
@@ -87,25 +85,6 @@ def _started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[19]  # proc(5): field 3 is the state, field 22 the start time
-
-
-def ends_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """What a child runs before its program, so that it gets signal `number` when its parent dies.
-
-    The signal follows the parent's thread: start children from a thread that lives as long as they should.
-    None where the system has no such thing; there the next start ends what was left.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # loaded before the fork, called after it
-    parent = os.getpid()
-
-    def before_program() -> None:
-        prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # it died between the fork and here
-            os._exit(1)
-
-    return before_program
 
 
 @contextlib.contextmanager

@@ -32,12 +32,19 @@ async def start_admin(
     port: int,
     metrics: CollectorRegistry,
     checks: Sequence[Check] = (),
+    *,
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> HttpListener:
-    """Serves /metrics, /health/live and /health/ready. Raises SettingsError when the port cannot be opened."""
+    """Serves /metrics, /health/live and /health/ready. Raises SettingsError when the port cannot be opened.
+
+    refresh: awaited before each collection of the metrics.
+    """
     disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all lines, which nobody reads
     app = web.Application()
 
     async def show_metrics(request: web.Request) -> web.Response:
+        if refresh is not None:
+            await refresh()
         return web.Response(body=generate_latest(metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def live(request: web.Request) -> web.Response:

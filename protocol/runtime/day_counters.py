@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from protocol.codes import ResponseCode
+from protocol.runtime.node_seconds import NodeSeconds
 
 SOURCES_MAX: Final = 10_000  # source networks counted by name per day and delta; the rest is counted together
 OTHER_SOURCES: Final = "other"
@@ -88,10 +89,18 @@ def bound_sources(sources: dict[str, int], named: AbstractSet[str], sources_max:
 class DayCounters:
     """Counts resolutions and registrations of each day.
 
-    utc_offset_s: where the day begins, in seconds east of Greenwich. sources_max: see SOURCES_MAX.
+    utc_offset_s: where the day begins, in seconds east of Greenwich. sources_max: see SOURCES_MAX. seconds: what the
+    other processes of the node count too, so that a peak is the node's; None for the only process.
     """
 
-    def __init__(self, *, utc_offset_s: int = 0, sources_max: int = SOURCES_MAX) -> None:
+    def __init__(
+        self,
+        *,
+        utc_offset_s: int = 0,
+        sources_max: int = SOURCES_MAX,
+        seconds: NodeSeconds | None = None,
+    ) -> None:
+        self._seconds = seconds
         self._utc_offset_s = utc_offset_s
         self._sources_max = sources_max
         self._days: dict[int, DayDelta] = {}
@@ -142,6 +151,7 @@ class DayCounters:
 
     def take_delta(self) -> tuple[DayDelta, ...]:
         """The counts since the last call, one for each day that has any; give_back() what cannot be stored."""
+        self._look_at_node()
         taken = tuple(delta for delta in self._days.values() if not delta.is_empty)
         self._days.clear()
         self._today = None
@@ -166,9 +176,21 @@ class DayCounters:
         if second == self._second:
             self._in_second += count
         else:
+            self._look_at_node()
             self._second, self._in_second = second, count
+        if self._seconds is not None:
+            self._seconds.publish(second, self._in_second)
         if self._in_second > day.peak_per_s:
             day.peak_per_s, day.peak_wall_s = self._in_second, second
+
+    def _look_at_node(self) -> None:
+        """Raises peaks to what all processes together had in a second; each that counts in a day does, for all."""
+        if self._seconds is None:
+            return
+        for second, total in self._seconds.totals().items():
+            day = self._days.get((second + self._utc_offset_s) // _DAY_S)
+            if day is not None and total > day.peak_per_s:
+                day.peak_per_s, day.peak_wall_s = total, second
 
     def _count_source(self, day: DayDelta, network: str, count: int) -> None:
         sources = day.sources

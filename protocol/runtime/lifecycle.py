@@ -51,14 +51,14 @@ class Node(Protocol):
         """Takes nothing new, lets requests in progress end, closes everything."""
 
 
-def run(main: Main) -> int:
-    """Runs a daemon on uvloop until SIGTERM or SIGINT; a second signal ends it at once. Gives the exit code.
+def run(main: Main, *, on: Callable[[Coroutine[Any, Any, None]], None] = uvloop.run) -> int:
+    """Runs a daemon until SIGTERM or SIGINT; a second signal ends it at once. Gives the exit code.
 
-    A SettingsError or StoreUnavailable is told on standard error, without a traceback.
+    on: runs an event loop. A SettingsError or StoreUnavailable is told on standard error, without a traceback.
     """
     raise_descriptor_limit()
     try:
-        uvloop.run(_with_signals(main))
+        on(_with_signals(main))
     except SettingsError as error:
         return tell_faults(error)
     except StoreUnavailable as error:
@@ -115,11 +115,24 @@ def raise_descriptor_limit() -> None:
 
 
 async def _with_signals(main: Main) -> None:
+    """Runs a daemon whose event is set by SIGTERM and SIGINT, and which SIGHUP does not end."""
     stopping = asyncio.Event()
+    stop_on(stopping)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _on_hangup)
+    await main(stopping)
+
+
+def stop_on(stopping: asyncio.Event) -> None:
+    """Has SIGTERM and SIGINT set the event, and end the process when it is set already."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping, number)
-    await main(stopping)
+
+
+def _on_hangup() -> None:
+    log.warning(
+        "reload_refused", remedy="restart the node, or set workers = 2 or more: those are replaced in turn"
+    )
 
 
 def _on_signal(stopping: asyncio.Event, number: signal.Signals) -> None:
@@ -131,7 +144,10 @@ def _on_signal(stopping: asyncio.Event, number: signal.Signals) -> None:
 
 
 def notify(state: str) -> None:
-    """Tells the service manager that started us, if it gave an address in NOTIFY_SOCKET: "READY=1", "STOPPING=1"."""
+    """Tells the service manager that started us, if it gave an address in NOTIFY_SOCKET.
+
+    state: "READY=1", "RELOADING=1", "STOPPING=1", each as sd_notify(3) describes it.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

@@ -1,21 +1,38 @@
 """The settings that both daemons share: where they listen, and whom they serve how much."""
 
+import os
 import ssl
+import sys
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from protocol.errors import SettingsError
 from protocol.runtime.sampling import QuerySampler
 from protocol.transport.answer_cache import OCTETS_MAX
+from protocol.transport.buckets import Buckets
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX
 from protocol.transport.http_cache import OCTETS_MAX as HTTP_OCTETS_MAX
 from protocol.transport.sockets import family_of
 from protocol.transport.source import SourceCheck, parse_networks
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
+WORKERS_MAX: Final = 64  # six bits of a session id name the worker
+CONNECTIONS_SHARE_MIN: Final = 8  # the kernel spreads the connections of a source by chance
+FIXED_WHILE_RUNNING: Final = (
+    "listen_addresses",
+    "handle_port",
+    "http_port",
+    "admin_address",
+    "admin_port",
+)
+"""Settings that decide, with the number of workers, which sockets there are; a change of them takes a restart."""
+
+
+Settings = TypeVar("Settings", bound="ListenSettings")
 
 
 class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +96,28 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    workers: Annotated[int, Meta(ge=0, le=WORKERS_MAX)] = 1
+    """Processes that answer, beside one that supervises them; 1 for a single process, 0 for one per core."""
+
+    def worker_count(self) -> int:
+        """How many processes answer."""
+        return self.workers or min(WORKERS_MAX, cores())
+
+    def share(self, workers: int) -> Self:
+        """The settings of one of so many workers, so that together they keep to what is set for the node."""
+        return msgspec.structs.replace(
+            self,
+            answer_cache_octets_max=part_of(self.answer_cache_octets_max, workers),
+            tcp_connections_per_source_max=part_of(
+                self.tcp_connections_per_source_max, workers, at_least=CONNECTIONS_SHARE_MIN
+            ),
+        )
+
+    def needs_restart(self, after: "ListenSettings") -> list[str]:
+        """Which of the settings that cannot change while the node runs have other values afterwards."""
+        changed = [name for name in FIXED_WHILE_RUNNING if getattr(self, name) != getattr(after, name)]
+        return changed if self.worker_count() == after.worker_count() else ["workers", *changed]
+
     def faults(self) -> list[str]:
         """What is wrong across fields, one sentence each; subclasses add theirs to super().faults()."""
         found = []
@@ -89,6 +128,8 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for name in ("allow_networks", "deny_networks", "source_unlimited_networks"):
             found.extend(_network_faults(name, getattr(self, name)))
         found.extend(_public_address_faults(self.public_addresses))
+        if self.workers != 1 and sys.platform != "linux":
+            found.append("workers: only Linux steers requests among processes; set 1 here")
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             found.append("tls_certificate_file and tls_key_file must both be set, or neither")
         elif self.tls_certificate_file is not None:
@@ -102,14 +143,15 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         )
         return self.public_addresses or listened or ("127.0.0.1",)
 
-    def source_check(self) -> SourceCheck:
-        """The check that every listener of this daemon shares."""
+    def source_check(self, shared: Buckets | None = None) -> SourceCheck:
+        """The check that every listener of this daemon shares. shared: buckets that other workers have too."""
         return SourceCheck(
             allow=self.allow_networks,
             deny=self.deny_networks,
             rate_per_s=self.source_rate_per_s,
             burst=self.source_burst,
             unlimited=self.source_unlimited_networks,
+            buckets=shared,
         )
 
     def query_sampler(self) -> QuerySampler | None:
@@ -132,6 +174,29 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             files = f"tls_certificate_file {self.tls_certificate_file} and tls_key_file {self.tls_key_file}"
             return [f"{files} cannot be used: {error.strerror or 'they are no matching PEM files'}"]
         return []
+
+
+def with_workers(settings: Settings, workers: int | None) -> Settings:
+    """The settings with another number of workers, when one is given. Raises SettingsError."""
+    if workers is None:
+        return settings
+    if not 0 <= workers <= WORKERS_MAX:
+        raise SettingsError([f"--workers: {workers} is not between 0 and {WORKERS_MAX}"])
+    changed = msgspec.structs.replace(settings, workers=workers)
+    faults = changed.faults()
+    if faults:
+        raise SettingsError(faults)
+    return changed
+
+
+def part_of(whole: int, workers: int, *, at_least: int = 0) -> int:
+    """The part of a limit that each of so many workers keeps to, and never less than at_least."""
+    return max(-(-whole // workers), min(whole, at_least))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _address_faults(name: str, address: str) -> list[str]:

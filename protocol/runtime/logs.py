@@ -8,7 +8,7 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -24,14 +24,17 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 Event = MutableMapping[str, Any]
 
 
-def set_up_logs(level: str, *, node: str = "", role: str = "") -> None:
-    """Configures structlog and the standard library's logging alike. level: debug, info, warning or error."""
+def set_up_logs(level: str, *, node: str = "", role: str = "", worker: int | None = None) -> None:
+    """Configures structlog and the standard library's logging alike. level: debug, info, warning or error.
+
+    worker: the number of a process among several of one node.
+    """
     structlog.configure(
         processors=[
             merge_contextvars,
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _about(node, role),
+            _about({"node": node or None, "role": role or None, "worker": worker}),
             structlog.processors.format_exc_info,
             _protect,
             structlog.processors.JSONRenderer(serializer=_dump),
@@ -70,8 +73,8 @@ class _Forward(logging.Handler):
         )
 
 
-def _about(node: str, role: str) -> structlog.typing.Processor:
-    fields = {name: value for name, value in (("node", node), ("role", role)) if value}
+def _about(process: Mapping[str, object]) -> structlog.typing.Processor:
+    fields = {name: value for name, value in process.items() if value is not None}
 
     def add(logger: Any, method: str, event: Event) -> Event:
         for name, value in fields.items():

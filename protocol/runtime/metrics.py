@@ -54,12 +54,28 @@ class AnswerCells:
         self._lookups.value += count
 
 
+class UdpDrops(Collector):
+    """How many datagrams the kernel dropped before anybody read them: its counter, under the name of a Counter."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        """count: asked at each collection."""
+        self._count = count
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """See Collector."""
+        yield CounterMetricFamily(
+            "handlegrid_udp_socket_drops_total",
+            "Datagrams that the kernel dropped since a socket's buffer was full.",
+            value=self._count(),
+        )
+
+
 class ProcessMetrics(Collector):
     """What runs in this process, and how many datagrams the kernel dropped before it could read them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Add the collectors; started() fills them, each time that a node starts."""
-        self._drops: Callable[[], int] | None = None
+        self._drops: UdpDrops | None = None
         self._build = Gauge(
             "handlegrid_build_info",
             "Always 1; what runs is in the labels.",
@@ -72,16 +88,11 @@ class ProcessMetrics(Collector):
         """Tell about a node on the running loop. udp_drops: asked at each collection, such as Listeners.udp_drops."""
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         self._build.labels(build.version(), build.commit(), loop, FAST_PATH.name).set(1)
-        self._drops = udp_drops
+        self._drops = UdpDrops(udp_drops)
 
     def collect(self) -> Iterable[CounterMetricFamily]:
-        """The counter of the kernel, under the name that a Counter would have; nothing before the start."""
-        if self._drops is not None:
-            yield CounterMetricFamily(
-                "handlegrid_udp_socket_drops_total",
-                "Datagrams that the kernel dropped since a socket's buffer was full.",
-                value=self._drops(),
-            )
+        """Nothing before the start."""
+        return () if self._drops is None else self._drops.collect()
 
 
 class Settling(Collector):

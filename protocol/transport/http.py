@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from protocol.transport.base import DRAIN_S, SILENT, TransportObserver
+from protocol.transport.base import DRAIN_S, HANDOVER_S, SILENT, TransportObserver
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX, ConnectionCount
 from protocol.transport.http_answers import REFUSAL_FORM, SERVER, refusal
 from protocol.transport.http_cache import HttpCache
@@ -77,7 +77,7 @@ class HttpListener:
     ) -> None:
         if cache is not None:
             app.on_response_prepare.append(cache.note)
-        app.middlewares.insert(0, _guard(source, observer))
+        app.middlewares.insert(0, _guard(source, observer, lambda: self._draining))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         self._tls = tls
         self._source = source
@@ -88,13 +88,20 @@ class HttpListener:
         self._sockets: list[socket.socket] = []
         self._starting: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._draining = False
+        self._handed_over = False
         self.address = ("", 0)
 
-    async def open(self, hosts: Sequence[str], port: int) -> None:
-        """Starts the application and listens on each host. Raises SettingsError when a port cannot be opened."""
+    async def open(self, hosts: Sequence[str], port: int, bound: Sequence[socket.socket] = ()) -> None:
+        """Starts the application and listens on each host, or takes over sockets that do.
+
+        Raises SettingsError when a port cannot be opened.
+        """
         await self._runner.setup()
+        self._handed_over = bool(bound)
+        self._sockets += bound
         try:
-            for host in hosts:
+            for host in () if bound else hosts:
                 listening = open_tcp(host, port)
                 self._sockets.append(listening)
                 port = bound_address(listening)[1]  # a free port is the same for all hosts
@@ -111,6 +118,11 @@ class HttpListener:
             self._loop.remove_reader(listening.fileno())
             listening.close()
         self._sockets.clear()
+        self._draining = True
+        if self._cache is not None:
+            self._cache.close()
+        if self._handed_over:  # a connection that has come to us may expect an answer, and gets no other
+            await asyncio.sleep(min(drain_s, HANDOVER_S))
         for task in tuple(self._starting):
             task.cancel()
         if self._starting:
@@ -251,7 +263,7 @@ async def _readable(loop: asyncio.AbstractEventLoop, accepted: socket.socket) ->
         loop.remove_reader(accepted.fileno())
 
 
-def _guard(source: SourceCheck, observer: TransportObserver) -> Any:
+def _guard(source: SourceCheck, observer: TransportObserver, is_draining: Callable[[], bool]) -> Any:
     """The middleware in front of all others: source check, a time limit, and the last catch of bugs."""
 
     @web.middleware
@@ -269,6 +281,8 @@ def _guard(source: SourceCheck, observer: TransportObserver) -> Any:
             return _refuse(request, 429, text, retry_after_s=max(1, wait_s))
         response = await _handle(request, handler, observer)
         response.headers["Server"] = SERVER
+        if is_draining():
+            response.force_close()
         return response
 
     return guard
@@ -328,12 +342,13 @@ async def listen_http(
     connections_per_source_max: int = CONNECTIONS_PER_SOURCE_MAX,
     idle_s: float = IDLE_S,
     cache: HttpCache | None = None,
+    bound: Sequence[socket.socket] = (),
 ) -> HttpListener:
     """Serves an application over HTTP, and over HTTPS on the same port when tls is given.
 
     app: not yet started; it is started and stopped here. host: one or several literal addresses. port: 0 for a free
-    one, told by the result's address. cache: keeps the answers that may be given again.
-    Raises SettingsError when a port cannot be opened.
+    one, told by the result's address. cache: keeps the answers that may be given again. bound: sockets that listen
+    there already, instead of those. Raises SettingsError when a port cannot be opened.
     """
     listener = HttpListener(
         app,
@@ -344,5 +359,5 @@ async def listen_http(
         idle_s=idle_s,
         cache=cache,
     )
-    await listener.open([host] if isinstance(host, str) else host, port)
+    await listener.open([host] if isinstance(host, str) else host, port, bound)
     return listener

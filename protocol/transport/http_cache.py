@@ -179,6 +179,7 @@ class HttpCache:
         self._table: BoundedTable[HttpEntry] = BoundedTable(octets_max=octets_max, entries_max=entries_max)
         self._generations = generations
         self._accept_class = accept_class
+        self._is_closed = False
         self._date = ""
         self._date_until_s = 0.0
         self.blocks = HeaderBlocks(accept_class)
@@ -219,10 +220,17 @@ class HttpCache:
         """Forgets everything."""
         self._table.clear()
 
+    def close(self) -> None:
+        """Holds nothing from here on: a front end that is being closed says so with each of its last answers."""
+        self._is_closed = True
+        self._table.clear()
+
     async def note(self, request: web.Request, response: web.StreamResponse) -> None:
         """Keeps a response that is about to be sent, if it may be given again. For aiohttp's on_response_prepare."""
         reuse = response.get(REUSE)
-        if reuse is None or not isinstance(response, web.Response) or not _may_be_kept(response, reuse):
+        if self._is_closed or reuse is None or not isinstance(response, web.Response):
+            return
+        if not _may_be_kept(response, reuse):
             return
         if reuse.stamp is not None and self._generations is None:
             return

@@ -29,18 +29,25 @@ def is_address_available(host: str) -> bool:
     return True
 
 
-def open_udp(host: str, port: int) -> socket.socket:
-    """A bound, non-blocking datagram socket with large buffers. Raises SettingsError when it cannot be bound."""
+def open_udp(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A bound, non-blocking datagram socket with large buffers. Raises SettingsError when it cannot be bound.
+
+    shared: with other sockets of ours that are opened so.
+    """
     opened = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    if shared:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         opened.setsockopt(socket.SOL_SOCKET, option, UDP_BUFFER_OCTETS)
     return _bind(opened, host, port)
 
 
-def open_tcp(host: str, port: int) -> socket.socket:
-    """A listening, non-blocking stream socket. Raises SettingsError when it cannot be bound."""
+def open_tcp(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening, non-blocking stream socket. Raises SettingsError when it cannot be bound. shared: as above."""
     opened = socket.socket(family_of(host), socket.SOCK_STREAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     _bind(opened, host, port).listen(BACKLOG)
     return opened
 

@@ -9,9 +9,17 @@ the answer that is still on its way.
 """
 
 import asyncio
+import socket
 
 from protocol.transport.answer_cache import AnswerCache
-from protocol.transport.base import DRAIN_S, MISSES_MAX, SILENT, Responder, TransportObserver
+from protocol.transport.base import (
+    DRAIN_S,
+    HANDOVER_S,
+    MISSES_MAX,
+    SILENT,
+    Responder,
+    TransportObserver,
+)
 from protocol.transport.connections import CONNECTIONS_PER_SOURCE_MAX, ConnectionCount
 from protocol.transport.sockets import bound_address, open_tcp
 from protocol.transport.source import SourceCheck
@@ -22,20 +30,26 @@ class TcpListener(ConnectionOwner):
     """One listening socket and its connections; made by listen_tcp()."""
 
     _server: asyncio.Server
+    _handed_over = False
+    """Whether somebody else goes on to accept when we do not."""
     address: tuple[str, int]
     """Host and port that it is bound to."""
 
-    async def open(self, host: str, port: int) -> None:
-        """Binds and listens. Raises SettingsError when the port cannot be opened."""
-        bound = open_tcp(host, port)
+    async def open(self, host: str, port: int, bound: socket.socket | None = None) -> None:
+        """Binds and listens, or takes over a socket that does. Raises SettingsError when the port cannot be opened."""
+        self._handed_over = bound is not None
+        bound = bound or open_tcp(host, port)
         self.address = bound_address(bound)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), sock=bound)
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Accepts nothing new, answers requests in flight within drain_s, then ends every connection."""
-        self.draining = True
         self._server.close()
+        self.draining = True
+        if self._handed_over:  # a connection that has come to us may expect an answer, and gets no other
+            await asyncio.sleep(min(drain_s, HANDOVER_S))
+        self.closing = True
         for connection in tuple(self.connections):
             if connection.is_idle:
                 connection.end()
@@ -70,11 +84,12 @@ async def listen_tcp(
     connections_per_source_max: int = CONNECTIONS_PER_SOURCE_MAX,
     idle_s: float = IDLE_S,
     misses_max: int = MISSES_MAX,
+    bound: socket.socket | None = None,
 ) -> TcpListener:
     """Answers Handle requests on a TCP port.
 
     host: a literal address. port: 0 for a free one, told by the address. idle_s: see the module. misses_max: as in
-    listen_udp(). Raises SettingsError when the port cannot be opened.
+    listen_udp(). bound: a socket that listens there already. Raises SettingsError when the port cannot be opened.
     """
     listener = TcpListener(
         responder,
@@ -85,5 +100,5 @@ async def listen_tcp(
         idle_s=idle_s,
         misses_max=misses_max,
     )
-    await listener.open(host, port)
+    await listener.open(host, port, bound)
     return listener

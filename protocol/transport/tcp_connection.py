@@ -341,6 +341,9 @@ class ConnectionOwner:
         self.misses_max = misses_max
         self.buffered_octets = 0
         self.draining = False
+        """Connections end after their next answer."""
+        self.closing = False
+        """Connections end."""
         self.in_flight = InFlight()
         self.tally = HitTally("tcp", observer)
         self._count = connections
@@ -349,7 +352,7 @@ class ConnectionOwner:
 
     def admit(self, connection: Connection, host: str) -> bool:
         """Whether a new connection may stay; it is then counted."""
-        if self.draining:
+        if self.closing:
             return False
         if self.source.is_refused(host, time.monotonic()):
             self.observer.limit_reached("source_refused")

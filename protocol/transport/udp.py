@@ -231,16 +231,17 @@ async def listen_udp(
     observer: TransportObserver = SILENT,
     misses_max: int = MISSES_MAX,
     path: FastPath | None = None,
+    bound: socket.socket | None = None,
 ) -> UdpListener:
     """Answers Handle requests on a UDP port.
 
     host: a literal address. port: 0 for a free one, told by the result's address. misses_max: requests that the cache
     does not hold and that are worked on at once; more are told that we are busy. path: None for the one that
-    this process has chosen; the cache is of the same path. Raises SettingsError when the port cannot be opened.
+    this process has chosen; the cache is of the same path. bound: a socket that is bound there already. Raises
+    SettingsError when the port cannot be opened.
     """
-    bound = open_udp(host, port)
     listener = UdpListener(
-        bound,
+        bound or open_udp(host, port),
         responder,
         source=source,
         cache=cache,

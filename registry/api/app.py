@@ -92,6 +92,7 @@ class ApiApp:
         routes: Iterable[Route],
         credentials: Credentials,
         metrics: RegistryMetrics,
+        limits: RateLimits,
     ) -> None:
         routes = tuple(routes)
         self.idempotency = Idempotency(services.store, services.sealer)
@@ -99,7 +100,7 @@ class ApiApp:
         self._router = Router(routes)
         self._credentials = credentials
         self._metrics = metrics
-        self._limits = RateLimits()
+        self._limits = limits
         self._wall_clock = services.operations.context.wall_clock
         self._decoders = {
             route.name: msgspec.json.Decoder(route.body) for route in routes if route.body is not None

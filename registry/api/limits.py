@@ -1,15 +1,15 @@
 """How many requests an organisation may send: a bucket that refills evenly (GCRA), and the headers that tell of it.
 
-Pure: the time is an argument. Each process counts for itself.
+Pure: the time is an argument. The workers of a node share the buckets.
 Source of the headers: draft-ietf-httpapi-ratelimit-headers.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
+from protocol.transport.buckets import FULL, Buckets
+
 WINDOW_S: Final = 60.0
-ENTRIES_MAX: Final = 100_000
-"""Organisations remembered; a full bucket needs no memory, so that the quiet ones are forgotten first."""
 POLICY: Final = "requests"
 
 
@@ -38,10 +38,11 @@ class Allowance:
 
 
 class RateLimits:
-    """The buckets of one process."""
+    """The buckets of a node."""
 
-    def __init__(self) -> None:
-        self._full_at_s: dict[str, float] = {}
+    def __init__(self, buckets: Buckets | None = None) -> None:
+        """buckets: shared with the other processes of the node; None for the only one."""
+        self._buckets = buckets or Buckets()
 
     def take(self, who: str, quota: int, now_s: float) -> Allowance:
         """Take one request from the bucket of an organisation.
@@ -51,21 +52,14 @@ class RateLimits:
         if quota <= 0:
             return Allowance(False, 0, WINDOW_S, 0)
         step_s = WINDOW_S / quota
-        full_at_s = max(self._full_at_s.get(who, 0.0), now_s)
+        times = self._buckets.times
+        full = self._buckets.find(who, now_s)[0] + FULL
+        full_at_s = max(times[full], now_s)
         if full_at_s + step_s - now_s > WINDOW_S + 1e-9:
             return Allowance(False, 0, full_at_s + step_s - WINDOW_S - now_s, quota)
-        full_at_s += step_s
-        if len(self._full_at_s) >= ENTRIES_MAX and who not in self._full_at_s:
-            self._forget(now_s)
-        self._full_at_s[who] = full_at_s
+        times[full] = full_at_s = full_at_s + step_s
         used_s = full_at_s - now_s
         return Allowance(True, int((WINDOW_S - used_s + 1e-9) / step_s), used_s, quota)
-
-    def _forget(self, now_s: float) -> None:
-        """Forget the buckets that are full; when none is, all of them: rather one generous minute than no bound."""
-        self._full_at_s = {who: full_at_s for who, full_at_s in self._full_at_s.items() if full_at_s > now_s}
-        if len(self._full_at_s) >= ENTRIES_MAX:
-            self._full_at_s.clear()
 
 
 def _whole(seconds: float) -> int:

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from protocol.transport.buckets import Buckets
 from registry.api.app import ApiApp
 from registry.api.credentials import Credentials
 from registry.api.documents import make_documents
+from registry.api.limits import RateLimits
 from registry.api.services import Services, make_services
 from registry.api.table import ROUTES
 from registry.api.usage import FLUSH_S
@@ -28,11 +30,15 @@ class Api:
     app: ApiApp
     services: Services
     tasks: Sequence[PeriodicTask]
-    """To be repeated while the node runs, and once more at its end."""
+    """To be repeated by every process while the node runs, and once more at its end."""
+    node_tasks: Sequence[PeriodicTask]
+    """The same, by one process of the node."""
 
 
-def make_api(node: Node, settings: RegistrySettings, metrics: RegistryMetrics) -> Api:
-    """Make the API; nothing is running or written yet."""
+def make_api(
+    node: Node, settings: RegistrySettings, metrics: RegistryMetrics, *, buckets: Buckets | None = None
+) -> Api:
+    """Make the API; nothing is running or written yet. buckets: of organisations, shared by the node's processes."""
     services = make_services(
         node,
         settings,
@@ -44,11 +50,17 @@ def make_api(node: Node, settings: RegistrySettings, metrics: RegistryMetrics) -
         metrics=metrics,
         plain_http_credentials=settings.plain_http_credentials,
     )
-    app = ApiApp(services=services, routes=ROUTES, credentials=credentials, metrics=metrics)
-    tasks = [
-        (services.usage.flush, FLUSH_S),
+    app = ApiApp(
+        services=services,
+        routes=ROUTES,
+        credentials=credentials,
+        metrics=metrics,
+        limits=RateLimits(buckets),
+    )
+    node_tasks = [
         (app.idempotency.purge, PURGE_S),
         *services.accounts.tasks(),
         *services.allocation.tasks(),
     ]
-    return Api(app=app, services=services, tasks=tasks)
+    tasks = [(services.usage.flush, FLUSH_S)]
+    return Api(app=app, services=services, tasks=tasks, node_tasks=node_tasks)

@@ -116,6 +116,7 @@ ORDER: Final = {
         "console",
         "health",
         "daemon",
+        "worker",
         "__main__",
     ],
     "resolver": [
@@ -135,6 +136,7 @@ ORDER: Final = {
         "wire_server",
         "http_api",
         "daemon",
+        "worker",
         "__main__",
     ],
 }

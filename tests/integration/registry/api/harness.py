@@ -17,6 +17,7 @@ from registry.accounts.roles import Caller, Right
 from registry.api.app import ApiApp
 from registry.api.credentials import Credentials
 from registry.api.documents import make_documents
+from registry.api.limits import RateLimits
 from registry.api.route import Route
 from registry.api.services import Services, make_services
 from registry.metrics import RegistryMetrics
@@ -119,7 +120,13 @@ async def running_front(
             metrics=metrics,
             plain_http_credentials=made.plain_http_credentials,
         )
-        app = ApiApp(services=services, routes=routes, credentials=credentials, metrics=metrics)
+        app = ApiApp(
+            services=services,
+            routes=routes,
+            credentials=credentials,
+            metrics=metrics,
+            limits=RateLimits(),
+        )
         async with services.store.connection() as connection:
             for organisation in (ORGANISATION, OTHER_ORGANISATION):
                 await add_organisation(connection, organisation)

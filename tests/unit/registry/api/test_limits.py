@@ -1,8 +1,6 @@
 """A bucket of requests for each organisation."""
 
-import pytest
-
-from registry.api import limits
+from protocol.transport.buckets import Buckets, octets_of
 from registry.api.limits import RateLimits
 
 
@@ -49,13 +47,10 @@ def test_the_headers_tell_quota_and_rest() -> None:
     }
 
 
-def test_memory_is_bounded_and_full_buckets_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ENTRIES_MAX", 3)
-    buckets = RateLimits()
-    for who in ("one", "two"):
-        buckets.take(who, 60, 0.0)
-    buckets.take("busy", 1, 0.0)
+def test_workers_that_share_the_buckets_share_the_quota() -> None:
+    memory = bytearray(octets_of())
+    workers = [RateLimits(Buckets(memory)) for _ in range(2)]
 
-    buckets.take("new", 60, 30.0)
+    allowed = [workers[number % 2].take("org", 5, 100.0).allowed for number in range(6)]
 
-    assert not buckets.take("busy", 1, 30.0).allowed
+    assert allowed == [True] * 5 + [False]

@@ -1,6 +1,6 @@
 """How long the supervisor waits before it starts a child again."""
 
-from deploy.local.children import FIRST_DELAY_S, MAX_DELAY_S, STEADY_S, Backoff
+from protocol.runtime.processes import FIRST_DELAY_S, MAX_DELAY_S, STEADY_S, Backoff
 
 
 def test_each_quick_end_doubles_the_wait_up_to_a_bound() -> None:

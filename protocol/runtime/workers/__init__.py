@@ -1,0 +1,1 @@
+"""Several processes that are one node: a supervisor opens the sockets, and workers answer on them."""
