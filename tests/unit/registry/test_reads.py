@@ -156,6 +156,24 @@ async def test_a_reader_that_gives_up_takes_nobody_with_it() -> None:
     assert await patient == row(b"k1")
 
 
+async def test_a_reader_that_raises_takes_nobody_with_it() -> None:
+    class Raising:
+        def found(self, row: PublicRow | None) -> None:
+            raise ValueError
+
+        def failed(self, error: BaseException) -> None:
+            raise ValueError
+
+    database = Database()
+    for error in (None, StoreUnavailable("gone")):
+        database.error = error
+        database.reads.ask(b"k0", Raising())
+
+        (answer,) = await asyncio.gather(database.reads.read(b"k1"), return_exceptions=True)
+
+        assert answer == row(b"k1") if error is None else answer is error
+
+
 async def test_too_many_waiting_reads_are_refused_and_counted() -> None:
     database = Database()
     database.gate.clear()
