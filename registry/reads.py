@@ -190,8 +190,6 @@ class SharedReads:
 
     async def _send(self, lane: Lane, statement: _Statement) -> None:
         waited_s = monotonic() - statement.asked_s
-        if self._on_wait:
-            self._on_wait(waited_s)
         try:
             if waited_s >= READ_TIME_MAX_S:
                 raise StoreUnavailable("the database has not answered others in time")
@@ -202,6 +200,8 @@ class SharedReads:
                 raise
         else:
             statement.answer(rows)
+        if self._on_wait:  # once everybody has his answer
+            self._on_wait(waited_s)
 
 
 class _Reader:
