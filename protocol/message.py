@@ -352,13 +352,8 @@ def digest_algorithm(version: Version) -> DigestAlgorithm:
 
 def request_digest(request: Message, version: Version) -> Digest:
     """The digest of a request's header and body, as a response of this version carries it."""
-    return digest_of(request.header_and_body, version)
-
-
-def digest_of(header_and_body: bytes, version: Version) -> Digest:
-    """The same of a request's octets."""
     algorithm = digest_algorithm(version)
-    octets = HASHES[algorithm](header_and_body, usedforsecurity=True).digest()
+    octets = HASHES[algorithm](request.header_and_body, usedforsecurity=True).digest()
     return Digest(algorithm=algorithm, octets=octets, old=version < (2, 1))
 
 

@@ -1,4 +1,4 @@
-"""The usual request, on octets: a resolution that wants recursion and nothing else, and the answer to it.
+"""The usual request, on octets: a resolution that wants nothing else, and the answer to it.
 
 What stands here reads and writes what message.py and bodies.py do, for the one case that is nearly all of the traffic;
 anything else is left to them.
@@ -28,11 +28,7 @@ TEMPLATES_MAX: Final = 256  # versions by flags; real clients send a handful
 _BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 _NAME: Final = _BODY + 4
 _ANY_ENVELOPE_FLAG: Final = 0xE0  # compressed, encrypted, one of several packets
-_DECISIVE_FLAGS: Final = int(
-    OpFlag.AUTH | OpFlag.CERT | OpFlag.ENCR | OpFlag.RECU
-)  # seen together: only RECU may be set
 _RESOLUTION: Final = int(OpCode.RESOLUTION)
-_RECU: Final = int(OpFlag.RECU)
 _NO_FILTER: Final = bytes(8)  # no index, no type
 _U32_MAX: Final = 0xFFFF_FFFF
 _REQUEST: Final = struct.Struct(">2xB13xIIII2xBx4xII")
@@ -45,12 +41,22 @@ Filter = tuple[tuple[int, ...], tuple[str, ...]]
 """The indexes and the types of a query; all values are wanted when both are empty."""
 NO_FILTER: Final[Filter] = ((), ())
 
+Flags = tuple[int, int]
+"""The flags that are looked at, and those of them that are set in a usual request."""
+OF_RECURSION: Final[Flags] = (
+    int(OpFlag.AUTH | OpFlag.CERT | OpFlag.ENCR | OpFlag.RECU),
+    int(OpFlag.RECU),
+)
+"""What a recursive node is usually asked."""
+OF_AUTHORITY: Final[Flags] = (int(OpFlag.CERT | OpFlag.ENCR), 0)
+"""What an authority is usually asked: it answers alike with AUTH and RECU and without."""
+
 UsualRequest = tuple[bytes, int, Filter]
 """The name, the recursion count, the filter."""
 
 
-def read_usual_request(octets: bytes) -> UsualRequest | None:
-    """What a usual request asks for: RECU set, AUTH, CERT and ENCR clear, no credential, whole and in one datagram.
+def read_usual_request(octets: bytes, usual: Flags = OF_RECURSION) -> UsualRequest | None:
+    """What a usual request asks for: its flags are such, it has no credential, and is whole and in one datagram.
 
     None for anything else, of which nothing is said.
     """
@@ -67,7 +73,7 @@ def read_usual_request(octets: bytes) -> UsualRequest | None:
         or message_octets != size - ENVELOPE_OCTETS
         or op_code != _RESOLUTION
         or code
-        or flags & _DECISIVE_FLAGS != _RECU
+        or flags & usual[0] != usual[1]
         or not 0 < name_octets <= MAX_HANDLE_OCTETS
         or not name_end <= body_end <= size
         or octets[body_end:] not in (NO_CREDENTIAL, b"")

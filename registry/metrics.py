@@ -19,7 +19,7 @@ class RegistryMetrics(NodeMetrics):
         super().__init__(ROLE)
         self.db_pool_wait = Histogram(
             "handlegrid_db_pool_wait_seconds",
-            "How long a request waited for a database connection.",
+            "How long a request or statement waited for a database connection.",
             buckets=DURATION_BUCKETS_S,
             registry=self.registry,
         )

@@ -1,5 +1,6 @@
 """A connection of its own for reads of handles by key: no pool to ask, two prepared statements, plans made once."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -16,8 +17,8 @@ CLOSE_WAIT_S: Final = 1.0
 LANE_SETTINGS: Final = {"plan_cache_mode": "force_generic_plan"}
 """Measured, planning for known keys, over sixteen partitions, costs two to ten times the read itself."""
 _COLUMNS: Final = "key, public_values, public_count, state"
-_ONE: Final = f"SELECT {_COLUMNS} FROM handles WHERE key = $1"  # noqa: S608 - columns of our own
-_MANY: Final = f"""
+READ_ONE: Final = f"SELECT {_COLUMNS} FROM handles WHERE key = $1"  # noqa: S608 - columns of our own
+READ_MANY: Final = f"""
     SELECT h.* FROM unnest($1::bytea[]) AS asked (key) CROSS JOIN LATERAL (
         SELECT {_COLUMNS} FROM handles WHERE key = asked.key OFFSET 0) AS h"""  # noqa: S608
 """Asked so that each key is looked for in its own partition alone; `= ANY ($1)` looks for every key in all of them."""
@@ -44,7 +45,8 @@ class ReadLane:
         connection = self._connection
         try:
             if connection is None or connection.is_closed() or now_s - self._used_s > IDLE_MAX_S:
-                await self._open(within_s)
+                async with asyncio.timeout(within_s):
+                    await self._open(within_s)
                 within_s -= time.monotonic() - now_s
             self._used_s = now_s
             if len(keys) == 1:
@@ -64,8 +66,8 @@ class ReadLane:
     async def _open(self, within_s: float) -> None:
         self._abandon()
         connection = self._connection = await self._connect(within_s)
-        self._one = await connection.prepare(_ONE, timeout=within_s, record_class=PublicRow)
-        self._many = await connection.prepare(_MANY, timeout=within_s, record_class=PublicRow)
+        self._one = await connection.prepare(READ_ONE, record_class=PublicRow)
+        self._many = await connection.prepare(READ_MANY, record_class=PublicRow)
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None

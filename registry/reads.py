@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 import asyncpg
+import structlog
 
 from protocol.codes import ResponseCode
 from protocol.errors import StoreUnavailable
@@ -30,6 +31,8 @@ WAITING_READS: Final = "waiting_reads"
 """What the metric calls that limit."""
 READ_TIME_MAX_S: Final = 5.0
 """From the question to the answer; deployed clients retry three times in three seconds, then go elsewhere."""
+
+log = structlog.get_logger(__name__)
 
 
 class PublicRow(asyncpg.Record):
@@ -59,7 +62,7 @@ class PublicRow(asyncpg.Record):
 
 
 class Waiter(Protocol):
-    """Who has asked. One of both is called, once, from the event loop and never from within ask(); neither raises."""
+    """Who has asked. One of both is called, once, from the event loop and never from within ask()."""
 
     def found(self, row: PublicRow | None) -> None:
         """The row, deleted or not; None when there never was one."""
@@ -93,6 +96,23 @@ class _Statement:
         self.asked_s = monotonic()
         self.keys: list[bytes] = []
         self.waiters: list[Waiter] = []
+
+    def answer(self, rows: Sequence[PublicRow]) -> None:
+        """Tell everybody what was read; who raises takes nobody with it."""
+        found = {row[0]: row for row in rows}
+        for key, waiter in zip(self.keys, self.waiters, strict=True):
+            try:
+                waiter.found(found.get(key))
+            except Exception:
+                log.exception("reader_failed")
+
+    def fail(self, error: BaseException) -> None:
+        """Tell everybody that nothing was read."""
+        for waiter in self.waiters:
+            try:
+                waiter.failed(error)
+            except Exception:
+                log.exception("reader_failed")
 
 
 class SharedReads:
@@ -170,21 +190,18 @@ class SharedReads:
 
     async def _send(self, lane: Lane, statement: _Statement) -> None:
         waited_s = monotonic() - statement.asked_s
-        if self._on_wait:
-            self._on_wait(waited_s)
         try:
             if waited_s >= READ_TIME_MAX_S:
                 raise StoreUnavailable("the database has not answered others in time")
             rows = await lane.fetch(statement.keys, READ_TIME_MAX_S - waited_s)
         except BaseException as error:  # whatever it is, it is the readers' answer
-            for waiter in statement.waiters:
-                waiter.failed(error)
+            statement.fail(error)
             if not isinstance(error, Exception):
                 raise
-            return
-        found = {row[0]: row for row in rows}
-        for key, waiter in zip(statement.keys, statement.waiters, strict=True):
-            waiter.found(found.get(key))
+        else:
+            statement.answer(rows)
+        if self._on_wait:  # once everybody has his answer
+            self._on_wait(waited_s)
 
 
 class _Reader:

@@ -66,7 +66,8 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """Connections that are kept open while the node is idle."""
 
     database_connections_max: PositiveInt = 10
-    """Connections at most, of all workers together; a two-core database is saturated by about this many."""
+    """Connections at most, of all workers together, beside the few of each that only look handles up (reads.py); a
+    two-core database is saturated by about this many."""
 
     node_key_file: Path | None = None
     """Key that seals values without public-read: 32 random octets, mode 0600; default `data_dir`/node.key."""

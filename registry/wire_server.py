@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from protocol.bodies import ErrorBody, ReferralBody, ResolutionRequest, ResolutionResponse
+from protocol.bodies import ErrorBody, ReferralBody, ResolutionRequest, ResolutionResponse, resolution_body
 from protocol.codes import OpFlag, ResponseCode
 from protocol.errors import StoreUnavailable
 from protocol.generations import Stamp
 from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
-from protocol.short_answer import ShortRequest, short_request
 from protocol.site import Site
 from protocol.transport.base import Answer, Reply
+from protocol.usual import OF_AUTHORITY, AnswerTemplates, UsualRequest, read_usual_request
 from protocol.value import ValueList
 from registry.operations import Operations
 from registry.outcomes import CACHE_TIME_MAX_S, Denied, Found, Referred
@@ -46,16 +46,17 @@ class WireServer(wire_server.WireServer):
     ) -> None:
         super().__init__(site, clock=clock, wall_clock=wall_clock)
         self._operations = operations
+        self._templates = AnswerTemplates(authoritative=site.primary, site_serial=site.serial)
         self._answer_time_max_s = answer_time_max_s
 
     def answer_soon(self, octets: bytes, reply: Reply) -> bool:
         """Ask for the row of a usual request; see the module."""
-        request = short_request(octets)
-        if request is None:
+        usual = read_usual_request(octets, OF_AUTHORITY)
+        if usual is None:
             return False
-        asked = _Asked(self, request, octets, reply)
+        asked = _Asked(self, usual, octets, reply)
         try:
-            stamp = self._operations.ask(request.handle, asked)
+            stamp = self._operations.ask(usual[0], asked)
         except StoreUnavailable as error:
             reply(self.no_answer(decode_message(octets), error))
             return True
@@ -64,25 +65,25 @@ class WireServer(wire_server.WireServer):
         asked.stamp = stamp
         return True
 
-    def answer_shortly(self, request: ShortRequest, row: PublicRow | None, stamp: Stamp) -> Answer | None:
-        """The answer that a row gives; None when it takes more than the row."""
-        told = public_answer(row, request.indexes, request.types)
+    def answer_usual(
+        self, octets: bytes, usual: UsualRequest, row: PublicRow | None, stamp: Stamp
+    ) -> Answer | None:
+        """The answer that a row gives to a usual request; None when it takes more than the row."""
+        name, _, wanted = usual
+        told = public_answer(row, *wanted)
         if told is None:
             return None
         wall_s = self.wall_clock()
         code, body, life_s = ResponseCode.SUCCESS, _WORDLESS, CACHE_TIME_MAX_S
         if isinstance(told, ValueList):
-            body = request.values_body(told.octets, told.count)
+            body = resolution_body(name, told)
             life_s = min(life_s, told.smallest_ttl_s(wall_s))
         else:
             code = told
-        site = self.site
-        octets = request.answer(
-            code, body, authoritative=site.primary, site_serial=site.serial, wall_s=wall_s
-        )
+        response = self._templates.answer(octets, code, body, wall_s)
         if life_s <= 0:
-            return Answer(octets=octets)
-        return Answer(octets=octets, cache_until_s=self.clock() + life_s, stamp=stamp)
+            return Answer(octets=response)
+        return Answer(octets=response, cache_until_s=self.clock() + life_s, stamp=stamp)
 
     def no_answer(self, request: Message, error: Exception) -> Answer:
         """What is said when the database does not answer, or is asked too much."""
@@ -119,11 +120,11 @@ class WireServer(wire_server.WireServer):
 class _Asked:
     """A usual request that waits for its row."""
 
-    __slots__ = ("_octets", "_reply", "_request", "_server", "stamp")
+    __slots__ = ("_octets", "_reply", "_server", "_usual", "stamp")
 
-    def __init__(self, server: WireServer, request: ShortRequest, octets: bytes, reply: Reply) -> None:
+    def __init__(self, server: WireServer, usual: UsualRequest, octets: bytes, reply: Reply) -> None:
         self._server = server
-        self._request = request
+        self._usual = usual
         self._octets = octets
         self._reply = reply
         self.stamp: Stamp
@@ -131,7 +132,7 @@ class _Asked:
     def found(self, row: PublicRow | None) -> None:
         """See Waiter."""
         try:
-            answer = self._server.answer_shortly(self._request, row, self.stamp)
+            answer = self._server.answer_usual(self._octets, self._usual, row, self.stamp)
         except Exception as error:
             self.failed(error)
             return

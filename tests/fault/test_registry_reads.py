@@ -24,6 +24,7 @@ HANDLES: Final = [f"88.1/race-{number}" for number in range(6)]
 ROUNDS: Final = 60
 READERS: Final = 24
 UNWRITTEN: Final = None
+KEYS: Final = 8
 
 
 class Stranger(asyncio.DatagramProtocol):
@@ -143,9 +144,11 @@ async def uncached(dsn: str, directory: Path) -> AsyncIterator[tuple[RunningRegi
 
 
 @contextmanager
-def changed(name: str, value: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def changed(monkeypatch: pytest.MonkeyPatch, **values: float) -> Iterator[None]:
+    """Limits of the reads for the duration of the block; small statements, lest a burst is more than sockets hold."""
     with monkeypatch.context() as patch:
-        patch.setattr(reads, name, value)
+        for name, value in ({"KEYS_MAX": KEYS} | values).items():
+            patch.setattr(reads, name, value)
         yield
 
 
@@ -153,10 +156,10 @@ async def test_while_the_database_hangs_everybody_is_told_so_in_time(
     database: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with uncached(database, scratch) as (plant, asker):
-        names = [f"88.1/unknown-{number}" for number in range(reads.KEYS_MAX * 3)]
+        names = [f"88.1/unknown-{number}" for number in range(KEYS * 6)]
         assert (await asker.ask(names[0])).rc == ResponseCode.HANDLE_NOT_FOUND
         async with hanging(database):
-            with changed("READ_TIME_MAX_S", 0.5, monkeypatch):
+            with changed(monkeypatch, READ_TIME_MAX_S=0.5):
                 answers = await asyncio.gather(*(asker.ask(name) for name in names))
                 over_http = await plant.get("/api/handles/88.1/unknown-1")
         assert {answer.rc for answer in answers} == {ResponseCode.ERROR}
@@ -171,12 +174,11 @@ async def test_more_than_the_database_answers_is_refused_and_counted(
 ) -> None:
     async with uncached(database, scratch) as (plant, asker):
         await asker.ask("88.1/unknown")
-        in_work = reads.KEYS_MAX * reads.LANES_MAX
-        with changed("WAITING_MAX", reads.KEYS_MAX, monkeypatch):
+        room = KEYS * (reads.LANES_MAX + 1)
+        with changed(monkeypatch, WAITING_MAX=KEYS):
             async with hanging(database):
                 asked = [
-                    asyncio.create_task(asker.ask(f"88.1/unknown-{number}"))
-                    for number in range(in_work + reads.KEYS_MAX + 10)
+                    asyncio.create_task(asker.ask(f"88.1/unknown-{number}")) for number in range(room + 10)
                 ]
                 refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
             answers = await asyncio.gather(*asked)

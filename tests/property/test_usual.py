@@ -14,7 +14,7 @@ from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.handle import Handle
 from protocol.message import Message, decode_message
 from protocol.site import InterfaceProtocol, Service, Site
-from protocol.usual import AnswerTemplates, read_usual_request
+from protocol.usual import OF_AUTHORITY, AnswerTemplates, read_usual_request
 from protocol.value import HandleValue, ValueList, ValueReference
 from resolver.cache.policy import cache_key
 
@@ -77,20 +77,24 @@ def altered(draw: st.DrawFn, octets: bytes) -> bytes:
 @given(st.data())
 def test_a_usual_request_reads_and_is_answered_as_its_message_is(data: st.DataObject) -> None:
     octets = data.draw(altered(data.draw(requests())))
-    usual = read_usual_request(octets)
+    usual = read_usual_request(octets, OF_AUTHORITY)
+    of_recursion = read_usual_request(octets)
+    assert of_recursion in (usual, None)
     if usual is None:
         return
     request = decode_message(octets)
     query = ResolutionRequest.decode(request.body)
     assert usual == (query.handle.octets, request.header.recursion_count, (query.indexes, query.types))
-    assert request.has(OpFlag.RECU)
-    assert not request.has(OpFlag.AUTH | OpFlag.CERT)
+    assert not request.has(OpFlag.CERT)
     assert not request.credential
+    recursion = request.has(OpFlag.RECU) and not request.has(OpFlag.AUTH)
+    assert (of_recursion is not None) == recursion
 
-    templates = AnswerTemplates(authoritative=False, site_serial=7)
+    authoritative = data.draw(st.booleans())
+    templates = AnswerTemplates(authoritative=authoritative, site_serial=7)
     for code in (ResponseCode.SUCCESS, ResponseCode.HANDLE_NOT_FOUND, ResponseCode.SERVER_BACKUP):
         body = data.draw(st.binary(max_size=40))
-        answer = request.answer(code, body, authoritative=False, site_serial=7, wall_s=WALL_S)
+        answer = request.answer(code, body, authoritative=authoritative, site_serial=7, wall_s=WALL_S)
         assert templates.answer(octets, code, body, WALL_S) == answer.encode()
 
 

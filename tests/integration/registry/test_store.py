@@ -6,10 +6,11 @@ import pytest
 from protocol.errors import SettingsError, StoreUnavailable
 from protocol.handle import Handle
 from registry.outcomes import COMMAND, OPERATOR, Created
-from registry.store import Store
+from registry.read_lane import LANE_SETTINGS, READ_MANY, READ_ONE
+from registry.store import SESSION_SETTINGS, Store
 from registry.transaction import Transaction
 from registry.writing import NewRow, State
-from tests.integration.registry.bench import Bench, creation, url
+from tests.integration.registry.bench import Bench, creation, secret, url
 from tests.support.postgres import TestPostgres
 
 
@@ -132,3 +133,33 @@ async def test_waiting_for_a_connection_is_reported(database: str) -> None:
     await store.close()
     assert len(waits) == 1
     assert 0 <= waits[0] < 5
+
+
+async def test_a_shared_read_looks_for_each_key_in_its_own_partition_alone(bench: Bench) -> None:
+    """With plans that are made once, whatever the keys, and while the table is still empty."""
+    connection = await asyncpg.connect(bench.dsn, server_settings={**SESSION_SETTINGS, **LANE_SETTINGS})
+    try:
+        for query, argument, keys in (
+            (READ_ONE, b"88.100/1", 1),
+            (READ_MANY, [b"88.100/%d" % number for number in range(3)], 3),
+        ):
+            kind = "bytea" if keys == 1 else "bytea[]"
+            literal = await connection.fetchval(f"SELECT quote_literal($1::{kind})", argument)
+            await connection.execute(f"PREPARE question ({kind}) AS {query}")
+            plan = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF) EXECUTE question ({literal})")
+            await connection.execute("DEALLOCATE question")
+            scans = [line for (line,) in plan if " on handles_" in line]
+            assert all("Index Scan" in line for line in scans), plan
+            assert 0 < sum("never executed" not in line for line in scans) <= keys, plan
+    finally:
+        await connection.close()
+
+
+async def test_a_public_read_tells_nothing_but_what_everybody_may_know(bench: Bench) -> None:
+    await bench.create("88.100/1", url("x"), secret("hunter2"))
+
+    row = await bench.store.read_public(b"88.100/1")
+
+    assert row is not None
+    assert tuple(row.keys()) == ("key", "public_values", "public_count", "state")
+    assert (row.key, row.public.count, row.state, row.in_force) == (b"88.100/1", 1, State.STORED, True)
