@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from benchmarks.load.build import is_compiled
@@ -16,6 +17,7 @@ ROUNDS: Final = 3
 ROUNDS_FULL: Final = 7
 SECONDS: Final = 1.0
 SECONDS_FULL: Final = 3.0
+INTERRUPTED: Final = 130  # as a shell says of a command that Ctrl-C ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,9 @@ def attempt(name: str, measurement: Measurement, options: Options) -> tuple[Outc
     except (WrongAnswers, Unmeasurable, NotReady) as error:
         tell(f"{name} FAILED: {error}")
         return Outcome(notes=[f"{name} failed: {error}"]), False
+    except KeyboardInterrupt:
+        tell(f"{name} was interrupted; everything that it started has ended")
+        sys.exit(INTERRUPTED)
 
 
 def run(measurement: Measurement, description: str | None) -> None:
@@ -96,6 +101,6 @@ def run(measurement: Measurement, description: str | None) -> None:
     options = options_of(parser, given)
     if not is_compiled():
         tell("the load generator is the one in Python: figures are of the generator rather than of servers")
-    outcome, good = attempt(measurement.__module__, measurement, options)
+    outcome, good = attempt(Path(sys.argv[0]).stem, measurement, options)
     print(to_json([outcome]) if given.json else markdown([outcome]), end="")
     sys.exit(not good)

@@ -409,7 +409,7 @@ cdef int take_answers(Load load, Stream stream, bint http, int length, int64_t n
     if count <= 0:
         return 0 if count < 0 and (errno == EAGAIN or errno == EINTR) else -1
     stream.filled += count
-    while stream.filled - start >= 20:
+    while stream.filled - start >= (4 if http else 20):
         if http:
             octets = http_octets(stream.buffer + start, stream.filled - start, &head)
             if octets < 0:

@@ -1,7 +1,6 @@
 """The bare database loop as something to measure: the floor of a registry without its answer cache."""
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +10,7 @@ from typing import Any
 
 from benchmarks.import_rate import Laboratory
 from benchmarks.rounds import Sample
-from benchmarks.targets.process import NotReady, Server
-from protocol.runtime.processes import ends_with_parent
+from benchmarks.targets.process import ENDS_WITHIN_S, NotReady, Server, child
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +45,7 @@ class KeysLoop:
 def keys_loop(made: Laboratory, dsn: str, *, rows: int, connections: int) -> Iterator[KeysLoop]:
     """Start it on a filled database, with a pool of so many connections."""
     command = [sys.executable, "-m", "benchmarks.floor.keys", dsn, str(rows), str(connections)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - calls nothing that takes a lock
-    ) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -65,4 +56,4 @@ def keys_loop(made: Laboratory, dsn: str, *, rows: int, connections: int) -> Ite
             yield KeysLoop(Server(name="bare loop", address=("", 0), parts=parts), process)
         finally:
             process.stdin.close()
-            process.wait()
+            process.wait(ENDS_WITHIN_S)

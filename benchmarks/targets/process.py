@@ -62,6 +62,16 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def child(command: Sequence[str], **how: Any) -> "subprocess.Popen[Any]":
+    """A process that ends when we do, however that comes, and that a terminal's Ctrl-C does not reach."""
+    return subprocess.Popen(
+        command,
+        start_new_session=True,
+        preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - calls nothing that takes a lock
+        **how,
+    )
+
+
 @contextmanager
 def started(
     command: Sequence[str | Path],
@@ -75,14 +85,12 @@ def started(
     Raises NotReady with the end of its log.
     """
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        process = child(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **(environment or {})},
-            start_new_session=True,  # a terminal's Ctrl-C must reach us alone: we end it
-            preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - calls nothing that takes a lock
         )
     try:
         until_s = time.monotonic() + READY_WITHIN_S
@@ -108,14 +116,7 @@ def _end(process: "subprocess.Popen[Any]") -> None:
 def floor(module: str, *words: str) -> Iterator[Server]:
     """A bare server of benchmarks.floor."""
     command = [sys.executable, "-m", f"benchmarks.floor.{module}", *words]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - calls nothing that takes a lock
-    ) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
