@@ -672,7 +672,7 @@ cdef bint is_plain_request(const uint8_t *octets, size_t size) noexcept nogil:
 cdef bint is_plain_response(const uint8_t *octets, size_t size) noexcept nogil:
     """The rule of answer_cache.is_cacheable_response(), which a test compares with it."""
     cdef uint8_t digest_octets
-    if size < BODY or load32(octets + 4) or octets[2] & ANY_ENVELOPE_FLAG:
+    if size < BODY or load32(octets + 4) or load32(octets + 12) or octets[2] & ANY_ENVELOPE_FLAG:
         return False
     if not load32(octets + 28) & FLAG_RRDG:
         return True

@@ -113,7 +113,7 @@ async def test_sessions_and_credentials_pass_the_cache_by(plant: RunningRegistry
     async def entries() -> float:
         async with plant.session.get(plant.admin_base + "/metrics") as response:
             lines = (await response.text()).splitlines()
-        (line,) = [line for line in lines if line.startswith("handlegrid_cache_entries{")]
+        (line,) = [line for line in lines if line.startswith('handlegrid_cache_entries{cache="answers"')]
         return float(line.split()[-1])
 
     plain = resolution("88.1/session").encode()

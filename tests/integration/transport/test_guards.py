@@ -7,14 +7,15 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from protocol.bodies import SiteInfoRequest
-from protocol.codes import OpCode, ResponseCode
-from protocol.message import Message, decode_message
+from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
+from protocol.message import Header, Message, decode_message
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.metrics import NodeMetrics
 from protocol.runtime.sampling import QuerySampler
 from protocol.runtime.traffic import TrafficObserver
 from protocol.transport.fast_path import FastPath
 from protocol.transport.source import ENTRIES_MAX, SourceCheck
+from protocol.transport.tcp import listen_tcp
 from protocol.transport.udp import UdpListener, listen_udp
 from tests.support.intakes import Bench, later
 from tests.support.paths import PURE, path_of
@@ -148,6 +149,29 @@ async def test_every_nth_resolution_is_sampled_and_nothing_else_counts(path: Fas
     sampled = [entry for entry in logs if entry["event"] == "query_sampled"]
     assert len(sampled) == 6
     assert {(entry["handle"], entry["outcome"]) for entry in sampled} == {("1/hit", "hit")}
+
+
+async def test_every_nth_resolution_of_a_stream_is_sampled_and_nothing_else_counts(path: FastPath) -> None:
+    node = Node(path, SourceCheck(), sample_every=3)
+    hit = node.warm(resolution("1/hit", flags=DEFAULT_FLAGS | OpFlag.KPAL))
+    asking = dataclasses.replace(site_info(1), header=Header(op_code=2, op_flags=OpFlag.KPAL)).encode()
+    answer = answer_to(hit)
+    assert node.cache.put(asking, answer[:20] + b"\0\0\0\2" + answer[24:], later())
+    listener = await listen_tcp(
+        "127.0.0.1", 0, Echo(), source=node.source, cache=node.cache, observer=node.observer
+    )
+    reader, writer = await asyncio.open_connection(*listener.address)
+    with capture_logs() as logs:
+        for _ in range(20):
+            for octets in (hit, asking, asking):
+                writer.write(octets)
+                await reader.readexactly(len(answer))
+    writer.close()
+    await listener.close()
+    sampled = [entry for entry in logs if entry["event"] == "query_sampled"]
+    assert len(sampled) == 6
+    (day,) = node.days
+    assert (day["resolutions"], day["sources"]) == (20, {"127.0.0.0/24": 20})
 
 
 async def test_long_answers_out_of_the_cache_cost_tokens_of_their_own(path: FastPath) -> None:
