@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from protocol.codes import OpCode
 from protocol.message import ENVELOPE_OCTETS
-from protocol.runtime.day_counters import DayCounters, Outcome, outcome_of_code
+from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, Outcome, outcome_of_code
 from protocol.runtime.metrics import HTTP_CACHE, AnswerCells, NodeMetrics
 from protocol.runtime.sampling import QuerySampler
 from protocol.transport.base import TransportName
@@ -97,7 +97,9 @@ class TrafficObserver:
 
     def sources(self, counts: Mapping[str, int]) -> None:
         """Count the clients of these answers; see TransportObserver."""
-        networks = ((source_network(host), count) for host, count in counts.items())
+        networks = (
+            (source_network(host) if host else OTHER_SOURCES, count) for host, count in counts.items()
+        )
         self._counters.record_sources(self._wall_clock(), networks)
 
     def _resolved(self, code: int, elapsed_s: float, host: str) -> None:

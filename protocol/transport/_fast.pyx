@@ -145,6 +145,7 @@ cdef enum:
     BATCHES_PER_WAKE = 4
     SOURCE_SETS = 4096
     SOURCE_WAYS = 4
+    RESOLUTION = 1
     MISS = 0  # what the owner has to see to
     OVER_LIMIT = 1
     LONG_HIT = 2
@@ -671,7 +672,7 @@ cdef bint is_plain_request(const uint8_t *octets, size_t size) noexcept nogil:
 cdef bint is_plain_response(const uint8_t *octets, size_t size) noexcept nogil:
     """The rule of answer_cache.is_cacheable_response(), which a test compares with it."""
     cdef uint8_t digest_octets
-    if size < BODY or load32(octets + 4) or octets[2] & ANY_ENVELOPE_FLAG:
+    if size < BODY or load32(octets + 4) or load32(octets + 12) or octets[2] & ANY_ENVELOPE_FLAG:
         return False
     if not load32(octets + 28) & FLAG_RRDG:
         return True
@@ -857,7 +858,8 @@ cdef class Intake(Packets):
     cdef int refused
     cdef int limited
     cdef int lost
-    cdef int last
+    cdef int resolutions
+    cdef int last  # resolution among them
 
     def __cinit__(self, opened, *, source, cache, owner):
         self.source = source
@@ -910,7 +912,8 @@ cdef class Intake(Packets):
         """
         cdef double now_s = handlegrid_clock(CLOCK_MONOTONIC), wall_s = handlegrid_clock(CLOCK_REALTIME)
         cdef list handed
-        self.answers_count = self.others_count = self.codes_count = self.refused = self.limited = self.lost = 0
+        self.answers_count = self.others_count = self.codes_count = self.resolutions = 0
+        self.refused = self.limited = self.lost = 0
         if self.cache is not None:
             self.cache.keeps_graves = True
         self.is_sorting = True
@@ -973,8 +976,10 @@ cdef class Intake(Packets):
                         entry, self.heads + self.answers_count * HEAD_MAX, octets, wall_s
                     )
                     self._answer(at, response, entry.response_octets, head)
-                    if load32(octets + ENVELOPE) == 1:
+                    if load32(response + ENVELOPE) == RESOLUTION:
                         known.hits += 1
+                        self.resolutions += 1
+                        self.last = at
             self.at += 1
         return 0
 
@@ -1015,7 +1020,6 @@ cdef class Intake(Packets):
         cdef uint64_t codes
         cdef int kind
         self.answers_count += 1
-        self.last = at
         message.msg_hdr.msg_name = &self.froms[at]
         message.msg_hdr.msg_namelen = self.received[at].msg_hdr.msg_namelen
         message.msg_hdr.msg_iov = &self.sent_parts[2 * number]
@@ -1041,8 +1045,8 @@ cdef class Intake(Packets):
         }
 
     cdef int _sample(self, double now_s, double wall_s) except -1:
-        """Gives the owner the last answer of the batch when a sample is due."""
-        if not self.answers_count or not self.owner.is_sample_due(self.answers_count):
+        """Gives the owner the last resolution of the batch when a sample is due."""
+        if not self.resolutions or not self.owner.is_sample_due(self.resolutions):
             return 0
         request = self.octets_of(self.last)
         response = self.cache.get(request, now_s, wall_s)

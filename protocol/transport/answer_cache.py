@@ -19,6 +19,7 @@ ENTRY_OCTETS_MAX: Final = 65_536  # a larger answer is rare, and cheap beside it
 BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 _NO_SESSION: Final = bytes(4)
 _NO_CODE: Final = bytes(4)
+_FIRST_PACKET: Final = bytes(4)
 _ANY_ENVELOPE_FLAG: Final = 0xE0  # compressed, encrypted, one of several packets
 _NEVER: Final = OpFlag.CERT | OpFlag.ENCR
 _U32: Final = struct.Struct(">I")
@@ -65,8 +66,13 @@ def is_cacheable_request(request: bytes) -> bool:
 
 
 def is_cacheable_response(response: bytes) -> bool:
-    """Whether the digest, if there is one, has the modern form: an octet that names its algorithm, then its octets."""
+    """Whether a response is whole and plain, and its digest, if there is one, has the modern form.
+
+    That is an octet that names the algorithm, then the digest's octets.
+    """
     if len(response) < BODY or response[4:8] != _NO_SESSION or response[2] & _ANY_ENVELOPE_FLAG:
+        return False
+    if response[12:16] != _FIRST_PACKET:
         return False
     if not _U32.unpack_from(response, 28)[0] & OpFlag.RRDG:
         return True

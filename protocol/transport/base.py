@@ -94,10 +94,10 @@ class TransportObserver(Protocol):
         """
 
     def sources(self, counts: Mapping[str, int], /) -> None:
-        """How many resolutions hits() told of came from which addresses."""
+        """How many resolutions hits() told of came from which addresses; "" for those beyond what was told apart."""
 
     def is_sample_due(self, count: int, /) -> bool:
-        """hits() told of so many; whether one of them is wanted by sampled()."""
+        """hits() told of so many resolutions; whether one of them is wanted by sampled()."""
 
     def sampled(self, transport: TransportName, request: bytes, response: bytes, host: str, /) -> None:
         """One of the hits, as whole messages, and its client's address."""

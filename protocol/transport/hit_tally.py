@@ -31,9 +31,9 @@ class HitTally:
         if codes.startswith(_RESOLUTION):
             known = host if host in self._hosts or len(self._hosts) < HOSTS_MAX else ""
             self._hosts[known] = self._hosts.get(known, 0) + 1
+            self._last = request, response, host
         self._total += 1
         self._elapsed_s += elapsed_s
-        self._last = request, response, host
 
     def tell(self) -> None:
         """Tells the observer what was added; each with the mean of their durations."""
@@ -44,5 +44,6 @@ class HitTally:
         mean_s, self._elapsed_s = self._elapsed_s / total, 0.0
         self._observer.hits(self._transport, counts, mean_s)
         self._observer.sources(hosts)
-        if self._observer.is_sample_due(total):
+        resolutions = sum(hosts.values())
+        if resolutions and self._observer.is_sample_due(resolutions):
             self._observer.sampled(self._transport, *self._last)

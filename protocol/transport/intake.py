@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from protocol.message import ENVELOPE_OCTETS
 from protocol.packets import PACKET_OCTETS
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import Limit
@@ -17,7 +18,7 @@ from protocol.transport.source import SourceCheck, Verdict
 DATAGRAM_OCTETS_MAX: Final = 65_535
 DATAGRAMS_PER_WAKE: Final = 64  # then other sockets have their turn
 HOSTS_MAX: Final = 10_000  # addresses whose hits are counted apart until the owner takes the counts
-_CODES: Final = slice(20, 28)
+_CODES: Final = slice(ENVELOPE_OCTETS, ENVELOPE_OCTETS + 8)
 _RESOLUTION: Final = b"\0\0\0\1"
 
 Address = tuple[Any, ...]
@@ -43,7 +44,7 @@ class IntakeOwner(Protocol):
         """Cached answers were sent; see TransportObserver."""
 
     def is_sample_due(self, count: int, /) -> bool:
-        """So many hits were sent; whether one of them is to be sampled."""
+        """So many resolutions were among the hits; whether one of them is to be sampled."""
 
     def sampled(self, request: bytes, response: bytes, host: str, /) -> None:
         """The one that is."""
@@ -122,10 +123,11 @@ class Intake:
                 if address[0] != host:
                     self._count(host, run)
                     host, run = address[0], 0
-                run += codes.startswith(_RESOLUTION)
-                last = octets, response, host
+                if codes.startswith(_RESOLUTION):
+                    run += 1
+                    last = octets, response, host
         finally:  # an owner that failed is told of what was answered before
-            if last is not None:
+            if counts:
                 self._count(host, run)
                 self._tell(counts, last, time.monotonic() - now_s)
 
@@ -168,9 +170,14 @@ class Intake:
             if verdict is Verdict.LIMITED:
                 self._owner.over_limit(octets, address, now_s)
 
-    def _tell(self, counts: dict[bytes, int], last: tuple[bytes, bytes, str], elapsed_s: float) -> None:
+    def _tell(
+        self, counts: dict[bytes, int], last: tuple[bytes, bytes, str] | None, elapsed_s: float
+    ) -> None:
         self._owner.hits(counts, elapsed_s)
-        if self._owner.is_sample_due(sum(counts.values())):
+        if last is None:
+            return
+        resolutions = sum(count for codes, count in counts.items() if codes.startswith(_RESOLUTION))
+        if self._owner.is_sample_due(resolutions):
             self._owner.sampled(*last)
 
 

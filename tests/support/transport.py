@@ -25,7 +25,11 @@ def anyone() -> SourceCheck:
 
 
 def resolution(
-    name: str = "20.500.1/pump-7", *, request_id: int = 7, flags: int = DEFAULT_FLAGS, extension: bytes = b""
+    name: str | bytes = "20.500.1/pump-7",
+    *,
+    request_id: int = 7,
+    flags: int = DEFAULT_FLAGS,
+    extension: bytes = b"",
 ) -> Message:
     """A resolution request."""
     body = ResolutionRequest(handle=Handle.parse(name), extension=extension).encode()
