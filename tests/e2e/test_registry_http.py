@@ -29,9 +29,11 @@ ADMIN = {
 }
 
 
-@pytest.fixture
-async def plant(database: str, scratch: Path) -> AsyncIterator[RunningRegistry]:
-    async with running_registry(database, scratch) as registry:
+@pytest.fixture(params=[0, 2**24], ids=["framework", "cache"])
+async def plant(
+    request: pytest.FixtureRequest, database: str, scratch: Path
+) -> AsyncIterator[RunningRegistry]:
+    async with running_registry(database, scratch, http_cache_octets_max=request.param) as registry:
         yield registry
 
 

@@ -20,6 +20,7 @@ from tests.integration.resolver.loopback import (
     HOST,
     PUMP,
     Hierarchy,
+    running_node,
     value,
 )
 
@@ -48,6 +49,12 @@ class Browser:
 
     async def record(self, path: str) -> Any:
         return json.loads(await (await self.get(path, **PROGRAM)).read())
+
+
+@pytest.fixture(params=[0, 2**24], ids=["framework", "cache"])
+async def node(request: pytest.FixtureRequest, hierarchy: Hierarchy) -> AsyncIterator[RecursiveNode]:
+    async with running_node(hierarchy.settings(http_cache_octets_max=request.param)) as node:
+        yield node
 
 
 @pytest.fixture

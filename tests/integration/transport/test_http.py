@@ -5,6 +5,7 @@ import json
 import random
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -17,11 +18,19 @@ from protocol.message import decode_message
 from protocol.transport import http
 from protocol.transport.answer_table import AnswerTable
 from protocol.transport.http import is_tls, listen_http, peer_host
+from protocol.transport.http_cache import HttpCache
 from protocol.transport.source import SourceCheck
 from protocol.transport.tunnel import MESSAGE_TYPE, add_tunnel
 from tests.support.transport import WAIT_S, Echo, Watcher, anyone, resolution
 
 BINARY = {"Content-Type": MESSAGE_TYPE, "Accept": MESSAGE_TYPE}
+
+
+@pytest.fixture(autouse=True, params=["framework", "cache"])
+def _path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs every test with an answer cache in front of the framework too."""
+    if request.param == "cache":
+        monkeypatch.setattr(request.module, "listen_http", partial(listen_http, cache=HttpCache()))
 
 
 @pytest.fixture

@@ -278,9 +278,10 @@ async def test_a_client_that_does_not_read_stops_the_server(
         client.send(get("/large/1") * count)
         connection = the_connection(listener)
         turns = 0
-        while turns < 100:  # some that the server could use to go on
-            turns += connection.writing_paused
-            await asyncio.sleep(0)
+        async with asyncio.timeout(WAIT_S):
+            while turns < 100:  # some that the server could use to go on
+                turns += connection.writing_paused
+                await asyncio.sleep(0)
         assert connection.transport is not None
         buffered = connection.transport.get_write_buffer_size()
         assert 0 < buffered < 2 * WRITE_OCTETS + 65_536

@@ -1,5 +1,7 @@
 """The pure half of the HTTP interface: targets, headers, locations and pages."""
 
+from math import nextafter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from protocol.transport.http_target import BadTarget, parse_target, percent_deco
 from protocol.value import HandleValue, ValueList
 from resolver.cache.policy import Record
 from resolver.cache.records import Clocks
-from resolver.http_headers import entity_tag, freshness, matches, wants_json
+from resolver.http_headers import TimedHeaders, entity_tag, freshness, matches, wants_json
 from resolver.pages import Pages, local_path, redirect_target, safe_location
 from resolver.recursor import Origin
 from resolver.scheme import strip_scheme
@@ -25,6 +27,19 @@ def headers(now_s: float, origin: Origin = Origin.HIT, *, authoritative: bool = 
 
 def url(data: str | bytes, kind: str = "URL", index: int = 1) -> HandleValue:
     return HandleValue(index=index, type=kind, data=data.encode() if isinstance(data, str) else data)
+
+
+@given(st.floats(100.0, 159.0))
+def test_the_headers_of_a_cached_answer_are_those_of_a_hit_until_they_change(now_s: float) -> None:
+    timed = TimedHeaders.of_hit(ENTRY, 'my "node"')
+
+    told, until_s = timed(now_s)
+
+    assert told | {"Vary": "Accept"} == headers(now_s)
+    if until_s > now_s:
+        assert timed(nextafter(until_s, now_s))[0] == told
+    assert until_s <= now_s + 1
+    assert timed.until_s == ENTRY.expires_s - 1
 
 
 def test_age_and_life_add_up_to_the_whole_life() -> None:
