@@ -113,13 +113,14 @@ def status(*, home: Path, as_json: bool) -> int:
 
 def _describe(deployment: Deployment, found: Status | None) -> dict[str, Any]:
     """The state of the deployment for machines."""
-    from deploy.local.bringup import why_not_ready  # noqa: PLC0415 - see up()
+    from deploy.local.bringup import Health, health_of  # noqa: PLC0415 - see up()
 
     processes = {process.name: process for process in found.processes} if found else {}
     daemons = []
     for name in DAEMONS if deployment.ports else ():
         process = processes.get(name)
-        reason = why_not_ready(deployment, name) if process and process.pid else "it does not run"
+        runs = process is not None and process.pid
+        health = health_of(deployment, name) if runs else Health(reason="it does not run")
         daemons.append(
             {
                 "name": name,
@@ -127,8 +128,9 @@ def _describe(deployment: Deployment, found: Status | None) -> dict[str, Any]:
                 "url": deployment.http_url(name),
                 "health": deployment.health_url(name),
                 "settings": str(deployment.settings_file(name)),
-                "ready": not reason,
-                "reason": reason or None,
+                "ready": not health.reason,
+                "reason": health.reason or None,
+                "fast_path": health.fast_path or None,
             }
         )
     return {
@@ -143,7 +145,8 @@ def _describe(deployment: Deployment, found: Status | None) -> dict[str, Any]:
 def format_status(described: dict[str, Any], now_s: float) -> str:
     """A table of the processes: since when they run, how often they were started again, whether they are ready."""
     reasons = {daemon["name"]: daemon["reason"] for daemon in described["daemons"]}
-    rows = [("NAME", "PROCESS", "STATE", "FOR", "RESTARTS", "READY")]
+    paths = {daemon["name"]: daemon["fast_path"] for daemon in described["daemons"]}
+    rows = [("NAME", "PROCESS", "STATE", "FOR", "RESTARTS", "PATH", "READY")]
     for process in described["processes"]:
         name = process["name"]
         reason = reasons.get(name)
@@ -154,6 +157,7 @@ def format_status(described: dict[str, Any], now_s: float) -> str:
                 process["state"],
                 format_duration(now_s - process["since_s"]),
                 str(process["restarts"]),
+                paths.get(name) or "-",
                 _readiness(process, reason),
             )
         )

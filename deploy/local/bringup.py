@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -233,15 +234,38 @@ def _is_running(process: ProcessStatus | None) -> bool:
 
 def why_not_ready(deployment: Deployment, daemon: str) -> str:
     """What a daemon says that it lacks; empty when it is ready."""
+    return health_of(deployment, daemon).reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What a daemon says of itself."""
+
+    reason: str = ""
+    """What it lacks; empty when it is ready."""
+    fast_path: str = ""
+    """Which data path answers, compiled or pure; empty when it does not tell."""
+
+
+def health_of(deployment: Deployment, daemon: str) -> Health:
+    """What a daemon's health page says."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
     try:
-        with opener.open(deployment.health_url(daemon), timeout=HEALTH_TIMEOUT_S):
-            return ""
+        with opener.open(deployment.health_url(daemon), timeout=HEALTH_TIMEOUT_S) as answer:
+            return Health(fast_path=_fast_path(answer.read(MAX_HEALTH_OCTETS)))
     except urllib.error.HTTPError as error:
         with error:
-            return _reasons(error.read(MAX_HEALTH_OCTETS)) or f"HTTP {error.code}"
+            page = error.read(MAX_HEALTH_OCTETS)
+        return Health(reason=_reasons(page) or f"HTTP {error.code}", fast_path=_fast_path(page))
     except OSError as error:
-        return f"its health page does not answer ({error})"
+        return Health(reason=f"its health page does not answer ({error})")
+
+
+def _fast_path(page: bytes) -> str:
+    try:
+        return str(json.loads(page)["fast_path"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _reasons(page: bytes) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener, listen_http
 from protocol.transport.source import SourceCheck
 
@@ -52,7 +53,8 @@ async def start_admin(
 
     async def ready(request: web.Request) -> web.Response:
         reasons = await unmet(checks)
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        told = {"ready": not reasons, "reasons": reasons, "fast_path": FAST_PATH.name}
+        return web.json_response(told, status=503 if reasons else 200)
 
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/health/live", live)

@@ -49,7 +49,8 @@ async def test_metrics_and_health_are_served() -> None:
     assert await fetch(listener.address, "/health/live") == (200, '{"live": true}')
     status, text = await fetch(listener.address, "/health/ready")
     assert status == 503
-    assert json.loads(text) == {"ready": False, "reasons": {"database": reasons[0]}}
+    told = {"ready": False, "reasons": {"database": reasons[0]}, "fast_path": FAST_PATH.name}
+    assert json.loads(text) == told
     reasons[0] = None
     assert (await fetch(listener.address, "/health/ready"))[0] == 200
     await listener.close()

@@ -19,7 +19,8 @@ def described(**changes: Any) -> dict[str, Any]:
         "cause": "",
         "log": "",
     }
-    return {"processes": [process | changes], "daemons": [{"name": "88", "reason": changes.get("reason")}]}
+    daemon = {"name": "88", "reason": changes.get("reason"), "fast_path": "compiled"}
+    return {"processes": [process | changes], "daemons": [daemon]}
 
 
 def test_a_ready_daemon_is_one_short_line() -> None:
@@ -30,6 +31,7 @@ def test_a_ready_daemon_is_one_short_line() -> None:
         "42",
         "s",
         "0",
+        "compiled",
         "yes",
     ]
 
