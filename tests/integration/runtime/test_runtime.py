@@ -19,6 +19,7 @@ from protocol.runtime import admin, lifecycle
 from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.listen_settings import ListenSettings
 from protocol.runtime.listeners import open_listeners
+from protocol.transport.fast_path import FAST_PATH
 from tests.support.scratch import free_port
 from tests.support.transport import WAIT_S, Datagrams, Echo, resolution
 
