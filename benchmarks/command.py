@@ -102,5 +102,8 @@ def run(measurement: Measurement, description: str | None) -> None:
     if not is_compiled():
         tell("the load generator is the one in Python: figures are of the generator rather than of servers")
     outcome, good = attempt(Path(sys.argv[0]).stem, measurement, options)
+    if given.json:
+        for note in outcome.notes:
+            tell(note)
     print(to_json([outcome]) if given.json else markdown([outcome]), end="")
     sys.exit(not good)

@@ -6,8 +6,8 @@ from typing import Final
 
 from benchmarks.report import Plot, number
 
-WIDTH: Final = 760
-LABELS: Final = 220
+WIDTH: Final = 820
+LABELS: Final = 270
 FIGURES: Final = 110
 ROW: Final = 26
 TOP: Final = 38
