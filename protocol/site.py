@@ -131,9 +131,13 @@ class Site:
         """
         if not self.servers:
             raise InvalidValue("a site without servers")
+        return self.servers[self.responsible_position(handle)]
+
+    def responsible_position(self, handle: Handle) -> int:
+        """Where that server stands in the list of a site that has servers."""
         if len(self.servers) == 1:
-            return self.servers[0]
-        return self.servers[selection_hash(handle, self.hash_option) % len(self.servers)]
+            return 0
+        return selection_hash(handle, self.hash_option) % len(self.servers)
 
 
 @dataclass(frozen=True, slots=True)

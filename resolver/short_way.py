@@ -14,24 +14,33 @@ from protocol.client.verdict import Failure
 from protocol.codes import REFERRALS
 from protocol.errors import ResolutionFailed, Unreachable
 from protocol.handle import Handle
+from protocol.site import Site
 from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Entry, Record
 from resolver.cache.singleflight import TooBusy, Waiter
 from resolver.recursor import FlightKey, Recursor, Tried
 
 PLAN_LIFE_S: Final = 10.0  # then the best site is chosen anew, by the round-trip times measured meanwhile
-PLANS_MAX: Final = 10_000  # prefixes; the longest unused is planned again when it is asked for
+PLANS_MAX: Final = (
+    10_000  # prefixes, or their servers; the longest unused is planned again when it is asked for
+)
 
 
 class _Plan:
     """Whom to ask about the handles of a prefix."""
 
-    __slots__ = ("delegation", "route")
+    __slots__ = ("delegation", "divided", "route")
 
-    def __init__(self, delegation: Delegation, route: Route | None) -> None:
-        """route: None where a question takes the general way."""
+    def __init__(
+        self, delegation: Delegation, route: Route | None = None, divided: tuple[Site, ...] = ()
+    ) -> None:
+        """route: None where a question takes the general way. divided: the sites that divide the handles among servers.
+
+        Where there are such sites, each combination of responsible servers has a plan of its own.
+        """
         self.delegation = delegation
         self.route = route
+        self.divided = divided
 
 
 class ShortWay:
@@ -93,21 +102,28 @@ class ShortWay:
         delegation = self._cache.delegation_under(prefix_key, now_s)
         if delegation is None:
             return None
-        plan = self._plans.get(prefix_key, now_s)
-        if plan is None or plan.delegation is not delegation or not self._is_usable(plan, now_s):
-            plan = self._plan(name, delegation)
-            self._plans.put(prefix_key, plan, octets=1, expires_s=now_s + PLAN_LIFE_S)
+        plan = self._planned(prefix_key, name, delegation, now_s)
+        if plan.divided:
+            handle = Handle(name)
+            servers = b",".join(b"%d" % site.responsible_position(handle) for site in plan.divided)
+            plan = self._planned(prefix_key + b"/" + servers, name, delegation, now_s)
         return plan.route
+
+    def _planned(self, key: bytes, name: bytes, delegation: Delegation, now_s: float) -> _Plan:
+        """The plan under a key: a prefix, or a prefix and the responsible servers of its divided sites."""
+        plan = self._plans.get(key, now_s)
+        if plan is None or plan.delegation is not delegation or not self._is_usable(plan, now_s):
+            divided = () if b"/" in key else tuple(site for site in delegation.sites if len(site.servers) > 1)
+            plan = _Plan(delegation, None if divided else self._best_route(name, delegation), divided)
+            self._plans.put(key, plan, octets=1, expires_s=now_s + PLAN_LIFE_S)
+        return plan
 
     def _is_usable(self, plan: _Plan, now_s: float) -> bool:
         return plan.route is None or self.client.is_usable(plan.route.target, now_s)
 
-    def _plan(self, name: bytes, delegation: Delegation) -> _Plan:
-        """The plan of a prefix, when it is the same for all its handles: where each site has one server."""
-        if any(len(site.servers) > 1 for site in delegation.sites):
-            return _Plan(delegation, None)
+    def _best_route(self, name: bytes, delegation: Delegation) -> Route | None:
         ask = self._recursor.direct_ask(Handle(name), delegation)
-        return _Plan(delegation, None if ask is None else self.client.route(ask))
+        return None if ask is None else self.client.route(ask)
 
     def answered(self, question: "_Question", outcome: Surveyed | Answer | Failure) -> None:
         """The exchange of a question has ended."""

@@ -111,7 +111,8 @@ class HandleClient:
         self._exchanger = exchanger
         self._openings = tuple(openings)
         self._limits = limits
-        self._total_s = total_s
+        self.total_s = total_s
+        """Time for a whole resolution."""
         self.exchange_s = exchange_s
         """Patience with one interface of one server."""
         self._extra_flags = OpFlag.RRDG if request_digest else OpFlag(0)
@@ -301,7 +302,7 @@ class HandleClient:
         )
 
     def _deadline(self, deadline_s: float | None) -> float:
-        return self.clock() + self._total_s if deadline_s is None else deadline_s
+        return self.clock() + self.total_s if deadline_s is None else deadline_s
 
     async def _attempt(self, ask: Ask, target: Target, effort: _Effort) -> Answer | Failure:
         """One exchange with one interface, and its hop."""

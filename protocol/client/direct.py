@@ -98,12 +98,11 @@ class DirectExchange(Sent):
         self, client: "DirectClient", route: Route, name: bytes, recursion_count: int, now_s: float
     ) -> None:
         """name: at most NAME_OCTETS_MAX octets, of which the whole record is wanted. now_s: monotonic."""
-        handles = client.client
         self.client = client
         self.route = route
-        self.request = route.request(new_request_id_octets(), name, recursion_count, handles.wall())
+        self.request = route.request(new_request_id_octets(), name, recursion_count, client.client.wall())
         self.started_s = now_s
-        super().__init__((self.request,), route.to, now_s + handles.exchange_s)
+        super().__init__((self.request,), route.to, now_s + client.patience_s)
 
     @property
     def name(self) -> bytes:
@@ -146,6 +145,7 @@ class DirectClient:
 
     def __init__(self, client: HandleClient, udp: UdpExchanger) -> None:
         self.client = client
+        self.patience_s = min(client.exchange_s, client.total_s)
         self._udp = udp
 
     def route(self, ask: Ask) -> Route | None:
@@ -206,7 +206,7 @@ def read_usual_answer(request: bytes, response: bytes, wall_s: float) -> Surveye
         or names_end + 4 > body_end
         or response[_BODY + 1 : _DIGEST_END] != _SHA256(request[ENVELOPE_OCTETS:-4]).digest()
         or _U32.unpack_from(response, _DIGEST_END)[0] != len(name)
-        or response[_NAME:names_end].upper() != name.upper()
+        or (response[_NAME:names_end] != name and response[_NAME:names_end].upper() != name.upper())
     ):
         return None
     count = _U32.unpack_from(response, names_end)[0]

@@ -203,8 +203,11 @@ class ServerHealth:
 
     def _record(self, target: Target) -> _Record:
         key = _key(target)
-        record = self._records.pop(key, None) or _Record()
-        self._records[key] = record
+        record = self._records.get(key)
+        if record is not None:
+            self._records.move_to_end(key)
+            return record
+        record = self._records[key] = _Record()
         while len(self._records) > self._entries_max:
             self._records.popitem(last=False)
         return record

@@ -18,7 +18,7 @@ DENIALS: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_N
 MAX_MESSAGE_CHARACTERS: Final = 1_024  # of a denial's text; longer ones tell nobody more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made for each miss, and that takes half the time
 class Record:
     """Every public value of a handle, as its authority sent them."""
 

@@ -429,6 +429,29 @@ async def test_a_changed_delegation_is_followed_at_once(node_of: Opened, authori
     await other.stop()
 
 
+async def test_each_server_of_a_divided_site_is_asked_for_its_own_handles(
+    node_of: Opened, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Authority()
+    await other.start()
+    both = site(authority.port).servers + site(other.port).servers
+    divided = replace(site(authority.port), servers=both)
+    names = [f"88.100.1/pump-{number}" for number in range(20)]
+    for name in names:
+        holder = (authority, other)[divided.responsible_position(Handle.parse(name))]
+        holder.hold(name, value(1, "URL", name))
+    node = node_of(divided)
+    refuse_tasks(node, monkeypatch)
+
+    answers = [await node.ask(request(name)) for name in names]
+
+    assert {answer.header.response_code for answer in answers} == {ResponseCode.SUCCESS}
+    assert sorted(authority.asked + other.asked) == sorted(names)
+    assert other.asked
+    assert authority.asked
+    await other.stop()
+
+
 async def test_a_closed_server_tells_nobody_any_more(node_of: Opened, authority: Authority) -> None:
     node = node_of()
     authority.delay_s = 0.05
