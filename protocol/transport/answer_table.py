@@ -29,17 +29,16 @@ _U32: Final = struct.Struct(">I")
 
 
 class _Entry(TableEntry):
-    """One answer: the whole response as it was first given, and what it depends on."""
+    """One answer: the whole response as it was first given, with its stamp behind it."""
 
-    __slots__ = ("digested", "expires_s", "response", "stamp", "validated")
+    __slots__ = ("content", "expires_s", "stamp_octets", "validated")
 
     def __init__(self, response: bytes, expires_s: float, stamp: Stamp | None) -> None:
-        self.response = response
+        self.content = response + stamp if stamp else response
         self.expires_s = expires_s
-        self.stamp = stamp
+        self.stamp_octets = len(stamp) if stamp else 0
         self.validated = 0
         """The last_change of the generations at which the stamp was found current."""
-        self.digested = bool(response[_RRDG_AT] & _RRDG_OCTET)
 
 
 class AnswerTable:
@@ -61,6 +60,7 @@ class AnswerTable:
         self._find = self._table.entries.get
         self._generations = generations
         self._changes: Sequence[int] | memoryview = (0,) if generations is None else generations.changes
+        self._last_change = 0
         self._tail, self._tail_until_s = b"", 0
 
     def __len__(self) -> int:
@@ -89,12 +89,14 @@ class AnswerTable:
             entry.asked += 1
         if wall_s >= self._tail_until_s or wall_s < self._tail_until_s - 1:
             self._make_tail(wall_s)
-        response = entry.response
+        content = entry.content
         tail = (
             self._tail if not request[_RECURSION] else request[_RECURSION : _RECURSION + 1] + self._tail[1:]
         )
-        rest = _with_digest(response, request) if entry.digested else response[_LENGTH:]
-        return b"".join((response[:8], request[8:12], response[12:_RECURSION], tail, rest))
+        rest = content[_LENGTH : len(content) - entry.stamp_octets]
+        if content[_RRDG_AT] & _RRDG_OCTET:
+            rest = _with_digest(rest, request)
+        return b"".join((content[:8], request[8:12], content[12:_RECURSION], tail, rest))
 
     def put(self, request: bytes, response: bytes, expires_s: float, stamp: Stamp | None = None) -> bool:
         """See AnswerCache."""
@@ -113,8 +115,13 @@ class AnswerTable:
     def _is_current(self, entry: _Entry) -> bool:
         """Whether nothing that the stamp covers was marked since; see Generations.last_change."""
         last_change = self._changes[0]
-        if entry.stamp and self._generations is not None and not self._generations.current(entry.stamp):
-            return False
+        if last_change == self._last_change:
+            last_change = self._last_change  # one number for all entries, not one of thirty octets for each
+        self._last_change = last_change
+        if entry.stamp_octets and self._generations is not None:
+            stamp = entry.content[-entry.stamp_octets :]
+            if not self._generations.current(stamp):
+                return False
         entry.validated = last_change
         return True
 
@@ -124,9 +131,9 @@ class AnswerTable:
         self._tail = _RESERVED + _U32.pack(int(wall_s) + ANSWER_LIFE_S & 0xFFFF_FFFF)
 
 
-def _with_digest(response: bytes, request: bytes) -> bytes:
+def _with_digest(rest: bytes, request: bytes) -> bytes:
     """The body's length and the body, with the digest of this very request."""
-    algorithm = DigestAlgorithm(response[BODY])
+    algorithm = DigestAlgorithm(rest[4])
     asked = request[ENVELOPE_OCTETS : BODY + _U32.unpack_from(request, _LENGTH)[0]]
     digest: bytes = HASHES[algorithm](asked).digest()
-    return response[_LENGTH : BODY + 1] + digest + response[BODY + 1 + len(digest) :]
+    return rest[:5] + digest + rest[5 + len(digest) :]
