@@ -24,12 +24,14 @@ COPIED: Final = ("deploy", "protocol", "registry", "resolver", "tests", "pyproje
 MODULE: Final = Path("protocol/transport/_fast.pyx")
 SANITIZE: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 TESTS: Final = (
-    "tests/unit/protocol/transport",
+    "tests/unit/protocol/transport/test_answer_cache.py",
     "tests/property/test_fast_path.py",
     "tests/integration/transport/test_intake.py",
     "tests/integration/transport/test_intakes_agree.py",
     "tests/integration/transport/test_udp.py",
     "tests/integration/transport/test_corpus.py",
+    "tests/integration/transport/test_guards.py",
+    "tests/integration/transport/test_no_answer_is_swapped.py",
 )
 PYTEST: Final = ("-q", "--capture=sys", "-p", "no:cacheprovider", "-k", "not pure", "-rs")
 COMPILED: Final = (

@@ -109,7 +109,7 @@ class Pair:
                 raise AssertionError(step)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(known=st.lists(requests(), min_size=1, max_size=8), history=steps)
 def test_any_history_of_both_tables_is_the_same(known: list[bytes], history: list[tuple[Any, ...]]) -> None:
     pair = Pair()
