@@ -28,7 +28,15 @@ from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry, select
 from resolver.cache.records import Clocks
 from resolver.cache.singleflight import TooBusy
-from resolver.http_headers import TimedHeaders, entity_tag, freshness, matches, static_freshness, wants_json
+from resolver.http_headers import (
+    TimedHeaders,
+    entity_tag,
+    freshness,
+    matches,
+    static_freshness,
+    wants_json,
+    work_told,
+)
 from resolver.pages import Pages, local_path, redirect_target
 from resolver.recursor import Origin, Recursor, Resolved, system_clocks
 from resolver.scheme import strip_scheme
@@ -85,6 +93,7 @@ class HttpApi:
         self._pages = pages
         self._site = site
         self._node = node
+        self._hit = work_told(node, Origin.HIT)
         self._on_answer = on_answer
 
     def add_routes(self, app: web.Application) -> None:
@@ -171,7 +180,7 @@ class HttpApi:
         response = self._resolved(asked, resolved)
         response[OUTCOME] = "hit" if resolved.origin is Origin.HIT else "miss"
         if "Age" in response.headers:
-            timed = TimedHeaders.of_hit(resolved.entry, self._node)
+            timed = TimedHeaders(resolved.entry.stored_s, resolved.entry.expires_s, self._hit)
             code = response.get(CODE, int(ResponseCode.SUCCESS))
             response[REUSE] = Reuse(
                 operation=OpCode.RESOLUTION, code=code, until_s=timed.until_s, timed=timed

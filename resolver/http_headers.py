@@ -28,8 +28,7 @@ def freshness(
             "Vary": "Accept",
             "Cache-Status": f"{_quoted(node)}; fwd={reason}",
         }
-    work = f"{_quoted(node)}; {_WORK[origin]}"
-    timed, _ = TimedHeaders(entry.stored_s, entry.expires_s, work)(clocks.now_s)
+    timed, _ = TimedHeaders(entry.stored_s, entry.expires_s, work_told(node, origin))(clocks.now_s)
     return {**timed, "Vary": "Accept"}
 
 
@@ -40,12 +39,7 @@ class TimedHeaders:
     stored_s: float
     expires_s: float
     work: str
-    """The node's name, and what it did, as Cache-Status tells."""
-
-    @classmethod
-    def of_hit(cls, entry: Entry, node: str) -> "TimedHeaders":
-        """For an answer made from an entry that was there already."""
-        return cls(entry.stored_s, entry.expires_s, f"{_quoted(node)}; {_WORK[Origin.HIT]}")
+    """See work_told()."""
 
     @property
     def until_s(self) -> float:
@@ -61,6 +55,11 @@ class TimedHeaders:
             "Cache-Status": f"{self.work}; ttl={left_s}",
         }
         return headers, min(self.stored_s + age_s + 1, self.expires_s - left_s)
+
+
+def work_told(node: str, origin: Origin) -> str:
+    """A node's name and what it did, as Cache-Status tells."""
+    return f"{_quoted(node)}; {_WORK[origin]}"
 
 
 _WORK: Final = {

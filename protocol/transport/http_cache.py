@@ -18,15 +18,15 @@ from aiohttp import HttpVersion11, web
 from protocol.codes import OpCode
 from protocol.generations import Generations, Stamp
 from protocol.transport.bounded_table import BoundedTable, TableEntry
-from protocol.transport.http_head import KEY, VERSION, AcceptClass, HeaderBlocks, classify
+from protocol.transport.http_head import EOL, KEY, VERSION, AcceptClass, HeaderBlocks, classify
 
 OCTETS_MAX: Final = 32 * 1_048_576
 ENTRIES_MAX: Final = 262_144
 BODY_OCTETS_MAX: Final = 65_536  # a larger answer is rare, and cheap beside its transfer
-ENTRY_OCTETS: Final = 400  # slots, numbers, and the headers of three strings
+ENTRY_OCTETS: Final = 240  # slots, numbers, and what says how the head changes; by tracemalloc
 TALLY_S: Final = 0.05  # between two times that hits are counted in the metrics
 _DATE: Final = "Date"
-_ID_MARK: Final = b"\0"
+ID_OCTETS: Final = 16  # hexadecimal digits, as those of the framework's answers
 _RESOLUTION: Final = int(OpCode.RESOLUTION)
 
 
@@ -128,36 +128,59 @@ class Tally:
 class HttpEntry(TableEntry):
     """An answer: head, and body."""
 
-    __slots__ = ("body", "head", "head_end", "head_until_s", "kind", "reuse", "seen_change", "template")
+    __slots__ = (
+        "body",
+        "head",
+        "head_until_s",
+        "id_at",
+        "id_field",
+        "kind",
+        "seen_change",
+        "stamp",
+        "timed",
+        "until_s",
+    )
 
-    def __init__(self, template: str, body: bytes, reuse: Reuse) -> None:
-        self.template = template
+    def __init__(self, head: bytes, body: bytes, kind: Kind, reuse: Reuse) -> None:
+        self.head = head
         self.body = body
-        self.reuse = reuse
-        self.kind = (reuse.operation, reuse.code)
-        self.head = b""
-        self.head_end = b""
-        """What follows an id of this very answer; empty when there is none."""
+        self.kind = kind
+        self.until_s = reuse.until_s
+        self.stamp = reuse.stamp
+        self.timed = reuse.timed
+        self.id_field = reuse.id_field
+        self.id_at = 0
+        """Where the id stands in the head, which is another one in each answer; 0 for nowhere."""
         self.head_until_s = 0.0
+        """Until when the head tells the time, in whatever fields it does."""
         self.seen_change = 0
         """Generations.last_change when its stamp was last compared."""
 
     def give(self, answers: list[bytes]) -> int:
-        """Appends the answer, in pieces; how many octets it has, near enough."""
-        if self.head_end:
-            answers += (self.head, _fresh_id(), self.head_end, self.body)
+        """Appends the answer, in pieces; how many octets it has."""
+        head, at = self.head, self.id_at
+        if at:
+            answers += (head[:at], _fresh_id(), head[at + ID_OCTETS :], self.body)
         else:
-            answers += (self.head, self.body)
-        return len(self.head) + len(self.body)
+            answers += (head, self.body)
+        return len(head) + len(self.body)
 
     def write_head(self, now_s: float, date: str, date_until_s: float) -> None:
         """Brings the fields that change with time up to now."""
-        reuse = self.reuse
-        fields, until_s = ({}, date_until_s) if reuse.timed is None else reuse.timed(now_s)
+        fields, until_s = ({}, date_until_s) if self.timed is None else self.timed(now_s)
         fields[_DATE] = date
-        head = (self.template % fields).encode("utf-8", "surrogateescape")
-        self.head, _, self.head_end = head.partition(_ID_MARK)
-        self.head_until_s = min(until_s, date_until_s, reuse.until_s)
+        head = self.head
+        for name, value in fields.items():
+            start = _place(head, name)
+            head = head[:start] + value.encode() + head[head.index(EOL, start) :]
+        self.head = head
+        self.id_at = _place(head, self.id_field) if self.id_field else 0
+        self.head_until_s = min(until_s, date_until_s, self.until_s)
+
+
+def _place(head: bytes, name: str) -> int:
+    """Where the value of a field begins. Names stand after a line end only, since no value holds one."""
+    return head.index(f"\r\n{name}: ".encode()) + len(name) + 4
 
 
 class HttpCache:
@@ -182,6 +205,8 @@ class HttpCache:
         self._is_closed = False
         self._date = ""
         self._date_until_s = 0.0
+        self._kinds: dict[Kind, Kind] = {}
+        """One object of each, for all entries."""
         self.blocks = HeaderBlocks(accept_class)
         self.tally = Tally(observer or _Silent())
 
@@ -206,11 +231,11 @@ class HttpCache:
         entry = self._table.get(key)
         if entry is None:
             return None
-        if entry.reuse.stamp is not None and not self._is_current(entry, entry.reuse.stamp):
+        if entry.stamp is not None and not self._is_current(entry, entry.stamp):
             self._table.remove(key)
             return None
         if now_s >= entry.head_until_s:
-            if now_s >= entry.reuse.until_s:
+            if now_s >= entry.until_s:
                 self._table.remove(key)
                 return None
             self._write_head(entry, now_s)
@@ -238,11 +263,12 @@ class HttpCache:
         body = response.body if response.body is not None else b""
         if key is None or not isinstance(body, bytes) or len(body) > BODY_OCTETS_MAX:
             return
-        timed = () if reuse.timed is None else reuse.timed(time.monotonic())[0]
-        entry = HttpEntry(_template(response, {_DATE, *timed}, reuse.id_field), body, reuse)
+        kind = (reuse.operation, reuse.code)
+        entry = HttpEntry(_head(response), body, self._kinds.setdefault(kind, kind), reuse)
         if request.method == "HEAD":
             entry.body = b""
-        self._table.put(key, entry, len(entry.body) + 2 * len(entry.template) + ENTRY_OCTETS)
+        self._write_head(entry, time.monotonic())
+        self._table.put(key, entry, len(entry.head) + len(entry.body) + ENTRY_OCTETS)
 
     def _key_of(self, request: web.Request) -> bytes | None:
         """The key of a request that find() can be asked for, None for any other."""
@@ -291,14 +317,8 @@ def _may_be_kept(response: web.Response, reuse: Reuse) -> bool:
     )
 
 
-def _template(response: web.Response, timed: "set[str]", id_field: str) -> str:
-    """The head of a response as the framework writes it, with places for what changes."""
-    lines = [f"HTTP/1.1 {response.status} {response.reason}".replace("%", "%%")]
-    for name, value in response.headers.items():
-        if name in timed:
-            lines.append(f"{name}: %({name})s")
-        elif name == id_field:
-            lines.append(f"{name}: {_ID_MARK.decode()}")
-        else:
-            lines.append(f"{name}: {value}".replace("%", "%%"))
-    return "\r\n".join(lines) + "\r\n\r\n"
+def _head(response: web.Response) -> bytes:
+    """The head of a response as the framework writes it."""
+    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
+    lines += (f"{name}: {value}" for name, value in response.headers.items())
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")

@@ -12,7 +12,7 @@ from protocol.transport.http_target import BadTarget, parse_target, percent_deco
 from protocol.value import HandleValue, ValueList
 from resolver.cache.policy import Record
 from resolver.cache.records import Clocks
-from resolver.http_headers import TimedHeaders, entity_tag, freshness, matches, wants_json
+from resolver.http_headers import TimedHeaders, entity_tag, freshness, matches, wants_json, work_told
 from resolver.pages import Pages, local_path, redirect_target, safe_location
 from resolver.recursor import Origin
 from resolver.scheme import strip_scheme
@@ -31,7 +31,7 @@ def url(data: str | bytes, kind: str = "URL", index: int = 1) -> HandleValue:
 
 @given(st.floats(100.0, 159.0))
 def test_the_headers_of_a_cached_answer_are_those_of_a_hit_until_they_change(now_s: float) -> None:
-    timed = TimedHeaders.of_hit(ENTRY, 'my "node"')
+    timed = TimedHeaders(ENTRY.stored_s, ENTRY.expires_s, work_told('my "node"', Origin.HIT))
 
     told, until_s = timed(now_s)
 
