@@ -33,6 +33,8 @@ _REQUESTS_PER_TURN: Final = 16  # answered from the cache in one go; then other 
 _PAUSE_OCTETS: Final = ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS  # no more is read until one request is served
 _BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 _U32: Final = struct.Struct(">I")
+_KPAL_AT: Final = ENVELOPE_OCTETS + 8
+_KPAL_OCTET: Final = OpFlag.KPAL >> 24
 
 
 class Connection(asyncio.Protocol):
@@ -81,11 +83,11 @@ class Connection(asyncio.Protocol):
         if self._ending:
             return
         if not self._buffer:
-            self._wait(self._owner.idle_s)
             if self._request is None and not self._write_paused and self._owner.cache is not None:
                 data = self._serve_cached(data)
                 if not data:
                     return
+            self._wait(self._owner.idle_s)
         self._buffer += data
         self._owner.buffered_octets += len(data)
         if self._owner.buffered_octets > BUFFERED_OCTETS_MAX:
@@ -185,10 +187,12 @@ class Connection(asyncio.Protocol):
         elapsed_s = time.monotonic() - now_s
         for answer in answers:
             tally.add(request, answer, host, elapsed_s)
-        left = data[at:]
-        if not left:
+        if at < size:
+            return data[at:]
+        self._deadline_s = now_s + owner.idle_s
+        if not request[_KPAL_AT] & _KPAL_OCTET or owner.draining:  # the others stay as they are
             self._answered(keep=keeps_open(request))
-        return left
+        return b""
 
     def _serve(self, request: bytes) -> None:
         now_s = time.monotonic()
