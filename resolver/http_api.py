@@ -109,7 +109,7 @@ class HttpApi:
         elapsed_s = time.monotonic() - started_s
         operation, outcome = response.get(OPERATION, NO_OPERATION), response.get(OUTCOME, "miss")
         code = response.get(CODE, int(ResponseCode.SUCCESS))
-        self._on_answer(operation, code, outcome, elapsed_s, peer_host(request))
+        self._on_answer(operation, code, outcome, elapsed_s, host=peer_host(request), target=request.raw_path)
         return response
 
     async def _answer(self, request: web.Request) -> web.Response:

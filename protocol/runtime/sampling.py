@@ -43,8 +43,7 @@ class QuerySampler:
         self, transport: TransportName, request: bytes, response: bytes, outcome: str, host: str
     ) -> None:
         """Logs a resolution and begins to count anew. request, response: whole messages, envelopes included."""
-        self._left = self._every
-        if not self._may_log():
+        if not self._begins_anew():
             return
         try:
             question = ResolutionRequest.decode(decode_message(request).body)
@@ -62,7 +61,23 @@ class QuerySampler:
             every=self._every,
         )
 
-    def _may_log(self) -> bool:
+    def sample_http(self, target: str, code: int, outcome: str, host: str) -> None:
+        """Logs a resolution over HTTP likewise. target: of the request line; what follows its path is left out."""
+        if not self._begins_anew():
+            return
+        log.info(
+            "query_sampled",
+            transport="http",
+            path=printable(target.partition("?")[0].encode("utf-8", "surrogateescape")[:NAME_OCTETS_MAX]),
+            rc=rc_name(code),
+            outcome=outcome,
+            source=source_network(host),
+            every=self._every,
+        )
+
+    def _begins_anew(self) -> bool:
+        """Counts from the start again; whether a line may be logged."""
+        self._left = self._every
         second = int(self._clock())
         if second != self._second:
             self._second, self._in_second = second, 0

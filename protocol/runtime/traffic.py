@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from protocol.codes import OpCode
 from protocol.message import ENVELOPE_OCTETS
@@ -10,14 +10,20 @@ from protocol.runtime.day_counters import OTHER_SOURCES, DayCounters, Outcome, o
 from protocol.runtime.metrics import HTTP_CACHE, AnswerCells, NodeMetrics
 from protocol.runtime.sampling import QuerySampler
 from protocol.transport.base import TransportName
-from protocol.transport.http_cache import Kind
+from protocol.transport.http_cache import Kind, LastHit
 from protocol.transport.source import source_network
 
 KINDS_MAX: Final = 1_024  # transports by operations by codes by outcomes
 _CODES: Final = slice(ENVELOPE_OCTETS, ENVELOPE_OCTETS + 8)  # operation and response code begin the header
 
-AnswerObserver = Callable[[int, int, str, float, str], None]
-"""Told of every HTTP answer: operation (0: a page of our own), response code, outcome, seconds, client's address."""
+
+class AnswerObserver(Protocol):
+    """Told of every HTTP answer that the cache did not give."""
+
+    def __call__(
+        self, op_code: int, code: int, outcome: str, elapsed_s: float, /, *, host: str, target: str
+    ) -> None:
+        """op_code: 0 for a page of our own. host: the client's address. target: of the request line."""
 
 
 class _Kind(NamedTuple):
@@ -106,7 +112,12 @@ class TrafficObserver:
         self._counters.record(self._wall_clock(), outcome_of_code(code), elapsed_s, source_network(host))
 
     def http_looked_up(
-        self, hits: Mapping[Kind, int], misses: int, hosts: Mapping[str, int], elapsed_s: float
+        self,
+        hits: Mapping[Kind, int],
+        misses: int,
+        hosts: Mapping[str, int],
+        elapsed_s: float,
+        last: LastHit | None,
     ) -> None:
         """Count HTTP answers that came from their cache, and requests that it did not hold; see HttpCacheObserver."""
         wall_s = self._wall_clock()
@@ -118,9 +129,18 @@ class TrafficObserver:
         if misses:
             self._metrics.looked_up(HTTP_CACHE, "memory", hit=False, count=misses)
         self.sources(hosts)
+        if last is not None and self.is_sample_due(sum(hosts.values())):
+            assert self.sampler is not None
+            target = last.line.split(b" ")[1].decode("utf-8", "surrogateescape")
+            self.sampler.sample_http(target, last.code, "hit", last.host)
 
-    def answered_http(self, op_code: int, code: int, outcome: str, elapsed_s: float, host: str) -> None:
+    def answered_http(
+        self, op_code: int, code: int, outcome: str, elapsed_s: float, *, host: str, target: str
+    ) -> None:
         """Count an answer of the HTTP interface; see AnswerObserver."""
         self._metrics.answered("http", op_code, code, outcome, elapsed_s, cached=False)
         if op_code == OpCode.RESOLUTION:
             self._resolved(code, elapsed_s, host)
+            if self.is_sample_due(1):
+                assert self.sampler is not None
+                self.sampler.sample_http(target, code, outcome, host)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from random import getrandbits
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import HttpVersion11, web
 
@@ -58,22 +58,42 @@ Kind = tuple[int, int]
 """Operation and response code of an answer."""
 
 
+class LastHit(NamedTuple):
+    """A resolution that was answered from the cache."""
+
+    line: bytes
+    """The request line."""
+    code: int
+    host: str
+
+
 class HttpCacheObserver(Protocol):
     """Counts look-ups; quick, and never raises."""
 
     def http_looked_up(
-        self, hits: Mapping[Kind, int], misses: int, hosts: Mapping[str, int], elapsed_s: float, /
+        self,
+        hits: Mapping[Kind, int],
+        misses: int,
+        hosts: Mapping[str, int],
+        elapsed_s: float,
+        last: "LastHit | None",
+        /,
     ) -> None:
         """So many answers of each kind came from the cache, and so many requests that it did not hold did not.
 
         hosts: how many of the hits that were resolutions went to which address. elapsed_s: from the first octet read
-        to the last one written, on average.
+        to the last one written, on average. last: the last of these resolutions.
         """
 
 
 class _Silent:
     def http_looked_up(
-        self, hits: Mapping[Kind, int], misses: int, hosts: Mapping[str, int], elapsed_s: float
+        self,
+        hits: Mapping[Kind, int],
+        misses: int,
+        hosts: Mapping[str, int],
+        elapsed_s: float,
+        last: "LastHit | None",
     ) -> None:
         """See HttpCacheObserver."""
 
@@ -84,16 +104,19 @@ class Tally:
     def __init__(self, observer: HttpCacheObserver) -> None:
         self._observer = observer
         self._timer: asyncio.TimerHandle | None = None
+        self._last: LastHit | None = None
         self._clear()
 
-    def hits(self, kinds: Sequence[Kind], host: str, elapsed_s: float) -> None:
-        """Counts answers that were given to one client together."""
+    def hits(self, kinds: Sequence[Kind], host: str, elapsed_s: float, line: bytes) -> None:
+        """Counts answers that were given to one client together. line: the request line of the last."""
         hits, resolutions = self._hits, 0
         for kind in kinds:
             hits[kind] = hits.get(kind, 0) + 1
             resolutions += kind[0] == _RESOLUTION
         if resolutions:
             self._hosts[host] = self._hosts.get(host, 0) + resolutions
+            if kinds[-1][0] == _RESOLUTION:
+                self._last = LastHit(line, kinds[-1][1], host)
         self._elapsed_s += elapsed_s * len(kinds)
         if self._timer is None:
             self._schedule()
@@ -112,7 +135,7 @@ class Tally:
         count = sum(self._hits.values())
         if count or self._misses:
             mean_s = self._elapsed_s / max(1, count)
-            self._observer.http_looked_up(self._hits, self._misses, self._hosts, mean_s)
+            self._observer.http_looked_up(self._hits, self._misses, self._hosts, mean_s, self._last)
             self._clear()
 
     def _clear(self) -> None:
@@ -120,6 +143,7 @@ class Tally:
         self._hosts: dict[str, int] = {}
         self._misses = 0
         self._elapsed_s = 0.0
+        self._last = None
 
     def _schedule(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(TALLY_S, self.tell)

@@ -139,22 +139,25 @@ class HttpConnection(web.RequestHandler):
         answers: list[bytes] = []
         kinds: list[Kind] = []
         start = octets = 0
+        last_line = b""
         while (end := find(END, start)) >= 0 and len(kinds) < ANSWERS_PER_TURN and octets < WRITE_OCTETS:
             line_end = find(EOL, start)
             block = data[line_end:end]
             suffix = known.get(block, UNKNOWN)
             if suffix is UNKNOWN:
                 suffix = cache.blocks.learn(block)
-            entry = find_answer(data[start:line_end] + suffix, now_s) if suffix else None
+            line = data[start:line_end]
+            entry = find_answer(line + suffix, now_s) if suffix else None
             if entry is None or self._source.check(self._host, now_s) is not Verdict.ADMIT:
                 break
             octets += entry.give(answers)
             kinds.append(entry.kind)
+            last_line = line
             start = end + len(END)
         if kinds:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             transport.write(b"".join(answers))
-            cache.tally.hits(kinds, self._host, time.monotonic() - now_s)
+            cache.tally.hits(kinds, self._host, time.monotonic() - now_s, last_line)
         if start == len(data):
             return
         rest = data[start:]

@@ -67,7 +67,9 @@ class RestApi:
         self, request: web.Request, response: web.Response, code: int, started_s: float
     ) -> web.Response:
         elapsed_s = time.monotonic() - started_s
-        self.on_answer(_operation(request), code, "miss", elapsed_s, peer_host(request))
+        self.on_answer(
+            _operation(request), code, "miss", elapsed_s, host=peer_host(request), target=request.raw_path
+        )
         return response
 
     async def _answer(self, request: web.Request, request_id: str) -> web.Response:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from protocol.generations import Stamp
-from protocol.transport.http_cache import REUSE, Kind, Reuse
+from protocol.transport.http_cache import REUSE, Kind, LastHit, Reuse
 
 LIFE_S = 1_000.0
 
@@ -68,7 +68,12 @@ class HitWatcher:
         self.misses = 0
 
     def http_looked_up(
-        self, hits: Mapping[Kind, int], misses: int, hosts: Mapping[str, int], elapsed_s: float
+        self,
+        hits: Mapping[Kind, int],
+        misses: int,
+        hosts: Mapping[str, int],
+        elapsed_s: float,
+        last: LastHit | None,
     ) -> None:
         assert elapsed_s >= 0
         self.hits.update(hits)

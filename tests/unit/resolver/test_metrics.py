@@ -39,7 +39,7 @@ def test_only_what_was_looked_up_in_the_answer_cache_counts_as_a_look_up() -> No
     observer.answered("udp", message(1, 0), message(1, 1), "hit", 0.001, host="192.0.2.7")
     observer.answered("tcp", message(1, 0), message(1, 100), "miss", 0.002, host="192.0.2.8")
     observer.answered("udp", message(1, 0), message(1, 2), "shed", 0.002, host="192.0.2.8")
-    observer.answered_http(1, 1, "hit", 0.002, "192.0.2.8")
+    observer.answered_http(1, 1, "hit", 0.002, host="192.0.2.8", target="/88.1/a")
 
     def lookups(result: str) -> float | None:
         labels = {"cache": "answers", "tier": "memory", "result": result}
@@ -52,8 +52,8 @@ def test_a_page_of_our_own_is_no_resolution_of_the_day() -> None:
     counters = DayCounters()
     observer = ResolverObserver(ResolverMetrics(), counters)
 
-    observer.answered_http(0, 1, "miss", 0.002, "192.0.2.8")
-    observer.answered_http(2, 1, "miss", 0.002, "192.0.2.8")
+    observer.answered_http(0, 1, "miss", 0.002, host="192.0.2.8", target="/88.1/a")
+    observer.answered_http(2, 1, "miss", 0.002, host="192.0.2.8", target="/88.1/a")
 
     assert counters.take_delta() == ()
 

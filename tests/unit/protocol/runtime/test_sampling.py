@@ -68,3 +68,15 @@ def test_what_is_no_resolution_is_not_logged(octets: bytes) -> None:
     with capture_logs() as logs:
         QuerySampler(1).sample("udp", octets, octets, "hit", "192.0.2.77")
     assert logs == []
+
+
+def test_a_sample_over_http_tells_the_path_and_nothing_that_follows_it() -> None:
+    with capture_logs() as logs:
+        QuerySampler(1).sample_http("/api/handles/88.1/a?secret=x", 1, "hit", "192.0.2.77")
+    (entry,) = logs
+    assert (entry["path"], entry["transport"], entry["source"]) == (
+        "/api/handles/88.1/a",
+        "http",
+        "192.0.2.0/24",
+    )
+    assert "secret" not in str(entry)
