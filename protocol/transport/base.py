@@ -28,7 +28,7 @@ Limit = Literal[
 ]
 MISSES_MAX: Final = 4_096  # requests of one listener worked on at once; more would wait for the database
 DRAIN_S: Final = 10.0  # what a stopping listener grants requests in flight; supervisors kill after 30 s
-HANDOVER_S: Final = 0.5  # for the next request of an open connection, while another process accepts new ones
+HANDOVER_S: Final = 1.0  # for the next request of an open connection, while another process accepts new ones
 
 log = structlog.get_logger(__name__)
 

@@ -47,6 +47,7 @@ RULES: Final[dict[str, Rule]] = {
 }
 """How the values of a gauge become one. A worker whose value is not a number does not know, and is not asked."""
 GAUGE: Final = "gauge"
+_CREATED: Final = "_created"  # a moment, which the client library tells among counts, and nobody reads
 
 
 def families_of(registry: CollectorRegistry) -> list[Family]:
@@ -56,7 +57,11 @@ def families_of(registry: CollectorRegistry) -> list[Family]:
             metric.name,
             metric.documentation,
             metric.type,
-            [(sample.name, dict(sample.labels), float(sample.value)) for sample in metric.samples],
+            [
+                (sample.name, dict(sample.labels), float(sample.value))
+                for sample in metric.samples
+                if not sample.name.endswith(_CREATED)
+            ],
         )
         for metric in registry.collect()
     ]

@@ -161,6 +161,8 @@ class WorkerProcess:
 
     async def end(self) -> None:
         """Has it drain, and waits until it has ended; it is killed when it does not."""
+        if self.ended.is_set():
+            return
         self._metrics.leaves(self)
         await self.tell(Drain())
         try:

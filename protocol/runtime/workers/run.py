@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import structlog
 import uvloop
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry
 
 from protocol.errors import SettingsError, StoreUnavailable
 from protocol.runtime.admin import Check, unmet
@@ -69,6 +70,7 @@ def run_worker(
 
     descriptor: of its end of the control socket. Gives the exit code.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the supervisor
     raise_descriptor_limit()
     return uvloop.run(_run(socket.socket(fileno=descriptor), settings_type, make_node, role))
 
@@ -85,7 +87,6 @@ async def _run(
     assert isinstance(start, Start)
     settings = msgspec.msgpack.decode(start.settings, type=settings_type, dec_hook=_decode)
     set_up_logs(settings.log_level, node=settings.name, role=role, worker=start.index)
-    disable_created_metrics()  # type: ignore[no-untyped-call]
     node = make_node(settings.share(settings.worker_count()), _adopt(start))
     try:
         await node.start()

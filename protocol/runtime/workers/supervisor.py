@@ -5,6 +5,7 @@ the other; SIGTERM has all drain and end.
 """
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -119,7 +120,9 @@ class Supervisor:
     def _open(self) -> NodeSockets:
         sockets = NodeSockets.open(self._settings, usable_hosts(self._settings))
         self._resources.callback(sockets.close)
-        launcher = Launcher(words=self._words, memory=SharedMemory.create(), metrics=self._metrics)
+        memory = SharedMemory.create()
+        self._resources.callback(os.close, memory)
+        launcher = Launcher(words=self._words, memory=memory, metrics=self._metrics)
         self._own.register(UdpDrops(sockets.drops))
         self._slots = [
             Slot(index, launcher, of_worker, self._settings, self._restarts.inc)

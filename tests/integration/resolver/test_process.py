@@ -146,3 +146,37 @@ async def test_a_failed_start_leaves_nothing_open(hierarchy: Hierarchy) -> None:
             await RecursiveNode(settings).start()
     async with running_node(settings) as node, client_of(node) as client:
         assert (await client.ask(PUMP)).code == ResponseCode.SUCCESS
+
+
+async def test_two_workers_are_one_recursive_node(hierarchy: Hierarchy) -> None:
+    admin_port, http_port = free_port(), free_port()
+    path = write_settings(hierarchy, admin_port=admin_port, http_port=http_port, more="workers = 2")
+    process = await start(path)
+    try:
+        assert (await line_of(process, "listening"))["workers"] == 2
+        async with aiohttp.ClientSession() as session:
+            for _ in range(8):
+                async with (
+                    aiohttp.ClientSession() as stranger,  # a connection of its own, to whichever worker
+                    stranger.get(f"http://{HOST}:{http_port}/api/handles/{PUMP}") as response,
+                ):
+                    assert (await response.json())["responseCode"] == 1
+            async with session.get(f"http://{HOST}:{admin_port}/health/ready") as response:
+                assert await response.json() == {"ready": True, "reasons": {}}
+            async with session.get(f"http://{HOST}:{admin_port}/metrics") as response:
+                metrics = await response.text()
+        for sample in (
+            'requests_total{op="resolution",rc="success",role="resolver",transport="http"} 8.0',
+            "udp_socket_drops_total 0.0",
+            "worker_restarts_total 0.0",
+            "config_last_reload_success 1.0",
+            f'fast_path="{FAST_PATH.name}",loop="uvloop"',
+        ):
+            assert sample in metrics
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
