@@ -16,7 +16,7 @@ from protocol.generations import Stamp
 from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
 from protocol.site import Site
-from protocol.transport.base import Answer, Reply
+from protocol.transport.base import Answer, Peer, Reply
 from protocol.usual import OF_AUTHORITY, AnswerTemplates, UsualRequest, read_usual_request
 from protocol.value import ValueList
 from registry.operations import Operations
@@ -49,12 +49,12 @@ class WireServer(wire_server.WireServer):
         self._templates = AnswerTemplates(authoritative=site.primary, site_serial=site.serial)
         self._answer_time_max_s = answer_time_max_s
 
-    def answer_soon(self, octets: bytes, reply: Reply) -> bool:
+    def answer_soon(self, octets: bytes, peer: Peer, reply: Reply) -> bool:
         """Ask for the row of a usual request; see the module."""
         usual = read_usual_request(octets, OF_AUTHORITY)
         if usual is None:
             return False
-        asked = _Asked(self, usual, octets, reply)
+        asked = _Asked(self, usual, octets, peer, reply)
         try:
             stamp = self._operations.ask(usual[0], asked)
         except StoreUnavailable as error:
@@ -120,12 +120,15 @@ class WireServer(wire_server.WireServer):
 class _Asked:
     """A usual request that waits for its row."""
 
-    __slots__ = ("_octets", "_reply", "_server", "_usual", "stamp")
+    __slots__ = ("_octets", "_peer", "_reply", "_server", "_usual", "stamp")
 
-    def __init__(self, server: WireServer, usual: UsualRequest, octets: bytes, reply: Reply) -> None:
+    def __init__(
+        self, server: WireServer, usual: UsualRequest, octets: bytes, peer: Peer, reply: Reply
+    ) -> None:
         self._server = server
         self._usual = usual
         self._octets = octets
+        self._peer = peer
         self._reply = reply
         self.stamp: Stamp
 
@@ -137,7 +140,7 @@ class _Asked:
             self.failed(error)
             return
         if answer is None:
-            self._server.answer_later(self._octets, self._reply)
+            self._server.answer_later(self._octets, self._peer, self._reply)
         else:
             self._reply(answer)
 
@@ -147,4 +150,4 @@ class _Asked:
         if isinstance(error, StoreUnavailable):
             self._reply(self._server.no_answer(request, error))
         else:
-            self._reply(self._server.failed(request, error))
+            self._reply(self._server.failed(request, self._peer, error))

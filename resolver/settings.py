@@ -112,7 +112,7 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     resolutions_max: PositiveInt = 4_000
     """Resolutions in flight at once; more are told that we are busy. Each holds some ten kilobytes."""
 
-    service_exchanges_max: PositiveInt = 1_000
+    service_exchanges_max: PositiveInt = 2_000
     """Questions that may wait for one service at once; more are told that we are busy, so that one silent service
     cannot use up resolutions_max."""
 

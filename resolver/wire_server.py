@@ -46,20 +46,19 @@ class WireServer(wire_server.WireServer):
         self._templates = AnswerTemplates(authoritative=site.primary, site_serial=site.serial)
         self._closed = False
 
-    def respond(self, octets: bytes, peer: Peer, reply: Reply) -> None:
-        """Answer one whole message: a usual request on the short way where it can be, any other in a task."""
-        usual = read_usual_request(octets) if self._short_way is not None else None
-        if usual is None or not self._ask(usual, octets, peer, reply):
-            super().respond(octets, peer, reply)
+    def answer_soon(self, octets: bytes, peer: Peer, reply: Reply) -> bool:
+        """Take a usual request the short way, where there is one for its name."""
+        if self._short_way is None:
+            return False
+        usual = read_usual_request(octets)
+        if usual is None:
+            return False
+        return self._short_way.ask(usual[0], usual[1], _Asked(self, octets, usual, peer, reply).told)
 
     async def close(self) -> None:
         """See the base class; whoever still waits on the short way is told nothing any more."""
         self._closed = True
         await super().close()
-
-    def _ask(self, usual: UsualRequest, octets: bytes, peer: Peer, reply: Reply) -> bool:
-        assert self._short_way is not None
-        return self._short_way.ask(usual[0], usual[1], _Asked(self, octets, usual, peer, reply).told)
 
     def answer_usual(self, asked: "_Asked", outcome: Entry | Exception) -> None:
         """Answer a usual request with what became of its question."""
@@ -68,7 +67,7 @@ class WireServer(wire_server.WireServer):
         if isinstance(outcome, Exception):
             if isinstance(outcome, TooBusy):
                 self._recursor.observer.limit_reached(outcome.limit)
-            asked.reply(self.failed(decode_message(asked.octets), outcome, asked.peer))
+            asked.reply(self.failed(decode_message(asked.octets), asked.peer, outcome))
             return
         code, body = _content(outcome, asked.usual[0], *asked.usual[2])
         octets = self._templates.answer(asked.octets, code, body, self.wall_clock())
@@ -91,11 +90,11 @@ class WireServer(wire_server.WireServer):
         code, body = _content(entry, query.handle.octets, query.indexes, query.types)
         return self.answer(request, code, body, expires_s=expires_s)
 
-    def failed(self, request: Message, error: BaseException, peer: Peer | None = None) -> Answer:
+    def failed(self, request: Message, peer: Peer, error: BaseException) -> Answer:
         """As the base class; whoever could not be asked is named."""
         if isinstance(error, ResolutionFailed):
             return self.refuse(request, error.code, error.explain())
-        return super().failed(request, error, peer)
+        return super().failed(request, peer, error)
 
 
 class _Asked:

@@ -49,7 +49,7 @@ class WireServer(ABC):
     async def resolve(self, request: Message) -> Answer:
         """Answer a resolution. Raises HandleError; one whose code is ERROR is a fault of ours and told to nobody."""
 
-    def answer_soon(self, octets: bytes, reply: Reply) -> bool:
+    def answer_soon(self, octets: bytes, peer: Peer, reply: Reply) -> bool:
         """Take a usual request the short way, without a task; False for any other, of which nothing is done then.
 
         A node that can, overrides it. It checks what it relies on, and leaves everything unusual to resolve().
@@ -62,11 +62,11 @@ class WireServer(ABC):
         Octets that are no message get RC 4. A message that is itself a response gets silence: two servers
         would otherwise answer each other for ever. How many requests wait at once is bounded by the transports.
         """
-        if not self.answer_soon(octets, reply):
-            self.answer_later(octets, reply, peer)
+        if not self.answer_soon(octets, peer, reply):
+            self.answer_later(octets, peer, reply)
 
-    def answer_later(self, octets: bytes, reply: Reply, peer: Peer | None = None) -> None:
-        """The general way of respond(), with a task. peer: for the log, where it is known."""
+    def answer_later(self, octets: bytes, peer: Peer, reply: Reply) -> None:
+        """The general way of respond(), with a task."""
         try:
             request = decode_message(octets)
         except WireError as error:
@@ -86,19 +86,19 @@ class WireServer(ABC):
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
-    async def _respond(self, request: Message, peer: Peer | None, reply: Reply) -> None:
+    async def _respond(self, request: Message, peer: Peer, reply: Reply) -> None:
         with request_scope(str(request.envelope.request_id)):
             try:
                 answer = await self._dispatch(request)
             except Exception as error:
-                answer = self.failed(request, error, peer)
+                answer = self.failed(request, peer, error)
         reply(answer)
 
-    def failed(self, request: Message, error: BaseException, peer: Peer | None = None) -> Answer:
+    def failed(self, request: Message, peer: Peer, error: BaseException) -> Answer:
         """The answer to a request that met an error; what is a fault of ours is logged, and told to nobody."""
         if isinstance(error, HandleError) and error.code is not ResponseCode.ERROR:
             return self.refuse(request, error.code, str(error))
-        log.error("request_failed", peer=peer and peer.host, exc_info=error)
+        log.error("request_failed", peer=peer.host, exc_info=error)
         return self.refuse(request, ResponseCode.ERROR, "Internal error.")
 
     def answer(

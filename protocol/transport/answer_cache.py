@@ -21,7 +21,8 @@ _NO_SESSION: Final = bytes(4)
 _NO_CODE: Final = bytes(4)
 _FIRST_PACKET: Final = bytes(4)
 _ANY_ENVELOPE_FLAG: Final = 0xE0  # compressed, encrypted, one of several packets
-_NEVER: Final = OpFlag.CERT | OpFlag.ENCR
+_NEVER: Final = int(OpFlag.CERT | OpFlag.ENCR)  # a number: combining with a flag makes an object each time
+_RRDG: Final = int(OpFlag.RRDG)
 _U32: Final = struct.Struct(">I")
 
 
@@ -74,7 +75,7 @@ def is_cacheable_response(response: bytes) -> bool:
         return False
     if response[12:16] != _FIRST_PACKET:
         return False
-    if not _U32.unpack_from(response, 28)[0] & OpFlag.RRDG:
+    if not _U32.unpack_from(response, 28)[0] & _RRDG:
         return True
     digest_octets = DIGEST_OCTETS.get(response[BODY]) if len(response) > BODY else None
     return digest_octets is not None and len(response) > BODY + digest_octets

@@ -91,11 +91,9 @@ class Ways:
 
     async def compare(self, octets: bytes) -> Answer | None:
         """The answer, the same both ways."""
-        general = await answer_of(
-            lambda given, _, reply: self.server.answer_later(given, reply), octets, PEER
-        )
+        general = await answer_of(self.server.answer_later, octets, PEER)
         taken: list[Answer | None] = []
-        if self.server.answer_soon(octets, taken.append):
+        if self.server.answer_soon(octets, PEER, taken.append):
             self.short += 1
         short = await answer_of(self.server.respond, octets, PEER)
         assert short == general
@@ -141,11 +139,11 @@ async def test_an_unknown_prefix_is_looked_up_once_and_then_known_to_the_short_w
     octets = question("88.100/plain")
     bench.generations.bump_all()
 
-    assert not server.answer_soon(octets, lambda _: None)
+    assert not server.answer_soon(octets, PEER, lambda _: None)
     await answer_of(server.respond, octets, PEER)
 
     answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-    assert server.answer_soon(octets, answered.set_result)
+    assert server.answer_soon(octets, PEER, answered.set_result)
     assert await answered is not None
 
 
