@@ -108,6 +108,7 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return msgspec.structs.replace(
             self,
             answer_cache_octets_max=part_of(self.answer_cache_octets_max, workers),
+            http_cache_octets_max=part_of(self.http_cache_octets_max, workers),
             tcp_connections_per_source_max=part_of(
                 self.tcp_connections_per_source_max, workers, at_least=CONNECTIONS_SHARE_MIN
             ),

@@ -162,7 +162,7 @@ async def test_two_workers_are_one_recursive_node(hierarchy: Hierarchy) -> None:
                 ):
                     assert (await response.json())["responseCode"] == 1
             async with session.get(f"http://{HOST}:{admin_port}/health/ready") as response:
-                assert await response.json() == {"ready": True, "reasons": {}}
+                assert (await response.json())["ready"]
             async with session.get(f"http://{HOST}:{admin_port}/metrics") as response:
                 metrics = await response.text()
         for sample in (

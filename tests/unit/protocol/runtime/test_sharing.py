@@ -29,7 +29,8 @@ def test_workers_divide_memory_and_limits() -> None:
     settings = ResolverSettings(root_site_file=Path("/root.json"), workers=4)
     part = settings.share(4)
 
-    for name in (*SHARED_LIMITS, "answer_cache_octets_max", "tcp_connections_per_source_max"):
+    caches = ("answer_cache_octets_max", "http_cache_octets_max")
+    for name in (*SHARED_LIMITS, *caches, "tcp_connections_per_source_max"):
         assert getattr(part, name) == getattr(settings, name) // 4
 
 
