@@ -18,6 +18,12 @@ DENIALS: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_N
 MAX_MESSAGE_CHARACTERS: Final = 1_024  # of a denial's text; longer ones tell nobody more
 
 
+FlatRecord = tuple[bytes, int, float, float]
+FlatDenial = tuple[int, str, float, float]
+"""Plain tuples of plain values, which the garbage collector lets go of after its first look. As objects, half a million
+records would stop the node for a second whenever it looks at everything (measured: 2.4 microseconds each)."""
+
+
 @dataclass(slots=True, kw_only=True)  # not frozen: one is made for each miss, and that takes half the time
 class Record:
     """Every public value of a handle, as its authority sent them."""
@@ -32,6 +38,17 @@ class Record:
     def octets(self) -> int:
         """What the record weighs in a bounded cache."""
         return len(self.values.octets) + ENTRY_OVERHEAD_OCTETS
+
+    @property
+    def flat(self) -> FlatRecord:
+        """The same as a cache in memory holds it."""
+        return self.values.octets, self.values.count, self.stored_s, self.expires_s
+
+    @classmethod
+    def of(cls, flat: FlatRecord) -> "Record":
+        """The record that a cache in memory held."""
+        octets, count, stored_s, expires_s = flat
+        return cls(values=ValueList(octets, count), stored_s=stored_s, expires_s=expires_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +65,17 @@ class Denial:
     def octets(self) -> int:
         """What the denial weighs in a bounded cache."""
         return 4 * len(self.message) + ENTRY_OVERHEAD_OCTETS
+
+    @property
+    def flat(self) -> FlatDenial:
+        """The same as a cache in memory holds it."""
+        return int(self.code), self.message, self.stored_s, self.expires_s
+
+    @classmethod
+    def of(cls, flat: FlatDenial) -> "Denial":
+        """The denial that a cache in memory held."""
+        code, message, stored_s, expires_s = flat
+        return cls(code=ResponseCode(code), message=message, stored_s=stored_s, expires_s=expires_s)
 
 
 Entry = Record | Denial

@@ -8,7 +8,17 @@ from protocol.client.delegation import Delegation
 from protocol.handle import Handle, Prefix
 from protocol.site import Site
 from resolver.cache.memory import MemoryCache
-from resolver.cache.policy import DENIALS, ENTRY_OVERHEAD_OCTETS, Denial, Entry, Lifetimes, Record, cache_key
+from resolver.cache.policy import (
+    DENIALS,
+    ENTRY_OVERHEAD_OCTETS,
+    Denial,
+    Entry,
+    FlatDenial,
+    FlatRecord,
+    Lifetimes,
+    Record,
+    cache_key,
+)
 from resolver.cache.records import (
     Clocks,
     decode_delegation,
@@ -35,8 +45,8 @@ class LookupObserver(Protocol):
 class Memory:
     """The first tier: three tables, so that a flood of one kind evicts none of the others."""
 
-    records: MemoryCache[Record]
-    denials: MemoryCache[Denial]
+    records: MemoryCache[FlatRecord]
+    denials: MemoryCache[FlatDenial]
     delegations: MemoryCache[Delegation]
 
 
@@ -72,10 +82,10 @@ class TieredCache:
         record = self.memory.records.get(key, now_s)
         self._observer.looked_up("values", "memory", hit=record is not None)
         if record is not None:
-            return record
+            return Record.of(record)
         denial = self.memory.denials.get(key, now_s)
         self._observer.looked_up("denials", "memory", hit=denial is not None)
-        return denial
+        return None if denial is None else Denial.of(denial)
 
     def delegation(self, prefix: Prefix) -> Delegation | None:
         """What the record of a prefix said, as far as memory knows."""
@@ -170,9 +180,9 @@ class TieredCache:
         self._forget(key)
         match entry:
             case Record():
-                self.memory.records.put(key, entry, octets=entry.octets, expires_s=entry.expires_s)
+                self.memory.records.put(key, entry.flat, octets=entry.octets, expires_s=entry.expires_s)
             case Denial():
-                self.memory.denials.put(key, entry, octets=entry.octets, expires_s=entry.expires_s)
+                self.memory.denials.put(key, entry.flat, octets=entry.octets, expires_s=entry.expires_s)
 
     def _keep_delegation(self, delegation: Delegation, expires_s: float) -> None:
         weight = ENTRY_OVERHEAD_OCTETS + sum(map(_weight, (*delegation.sites, *delegation.prefix_sites)))

@@ -1,6 +1,10 @@
 """How long things are kept, and under which key."""
 
+import gc
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.codes import ResponseCode
 from protocol.handle import Handle
@@ -76,3 +80,16 @@ def test_the_text_of_a_denial_is_cut() -> None:
 )
 def test_keys_fold_the_prefix_and_keep_the_suffix(one: str, other: str, same: bool) -> None:
     assert (cache_key(Handle.parse(one)) == cache_key(Handle.parse(other))) is same
+
+
+@given(st.binary(max_size=50), st.integers(1, 9), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_what_a_cache_holds_is_plain_and_gives_back_the_same(
+    octets: bytes, count: int, stored_s: float, expires_s: float
+) -> None:
+    record = Record(values=ValueList(octets, count), stored_s=stored_s, expires_s=expires_s)
+    denial = Denial(code=ResponseCode.HANDLE_NOT_FOUND, message="no", stored_s=stored_s, expires_s=expires_s)
+    assert Record.of(record.flat) == record
+    assert Denial.of(denial.flat) == denial
+    flat = [record.flat, denial.flat]
+    gc.collect()
+    assert not any(map(gc.is_tracked, flat))
