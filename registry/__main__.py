@@ -9,7 +9,6 @@ from protocol.runtime import lifecycle
 from protocol.runtime.listen_settings import with_workers
 from protocol.runtime.logs import set_up_logs
 from protocol.runtime.workers.supervisor import run_with_workers
-from registry.daemon import RegistryNode
 from registry.metrics import ROLE
 from registry.settings import RegistrySettings, load_registry_settings
 
@@ -28,6 +27,8 @@ def run(config: Path, *, unsafe: bool = False, workers: int | None = None) -> in
     if settings.worker_count() > 1:
         words = ["-m", "registry.worker", *(["--unsafe"] if unsafe else [])]
         return run_with_workers(settings, load, role=ROLE, words=words)
+    from registry.daemon import RegistryNode  # noqa: PLC0415 - a supervisor needs none of it
+
     return lifecycle.run(lambda stopping: lifecycle.serve(RegistryNode(settings, unsafe=unsafe), stopping))
 
 

@@ -9,7 +9,6 @@ from protocol.runtime import lifecycle
 from protocol.runtime.listen_settings import with_workers
 from protocol.runtime.logs import set_up_logs
 from protocol.runtime.workers.supervisor import run_with_workers
-from resolver.daemon import RecursiveNode
 from resolver.metrics import ROLE
 from resolver.settings import ResolverSettings, load_resolver_settings
 
@@ -27,6 +26,8 @@ def run(config: Path, *, workers: int | None = None) -> int:
     set_up_logs(settings.log_level, node=settings.name, role=ROLE)
     if settings.worker_count() > 1:
         return run_with_workers(settings, load, role=ROLE, words=["-m", "resolver.worker"])
+    from resolver.daemon import RecursiveNode  # noqa: PLC0415 - a supervisor needs none of it
+
     return lifecycle.run(lambda stopping: lifecycle.serve(RecursiveNode(settings), stopping))
 
 
