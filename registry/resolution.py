@@ -56,8 +56,8 @@ class Reading:
     async def resolve(self, query: Query) -> Answer:
         """Answer a resolution; see Operations.resolve."""
         handle = query.handle
+        stamp = self._context.generations.stamp(handle.key, handle.prefix.key)  # before anything is read
         table = await self._context.prefixes.around(handle)
-        stamp = self._context.generations.stamp(handle.key, handle.prefix.key)
         match locate(handle, table.homed):
             case Homed():
                 return await self._homed(query, table.rows.get(handle.prefix.key), stamp)
@@ -78,11 +78,11 @@ class Reading:
         if not slash or prefix == ROOT_PREFIX_OCTETS:
             return None
         context = self._context
+        stamp = context.generations.stamp(key, prefix)
         table = context.prefixes.in_memory(prefix)
         row = None if table is None else table.rows.get(prefix)
         if row is None or not row.homed or row.status is not PrefixStatus.ACTIVE:
             return None
-        stamp = context.generations.stamp(key, prefix)
         context.store.reads.ask(context.key_of(Handle(name)) if context.case_sensitive else key, waiter)
         return stamp
 

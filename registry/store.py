@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from protocol.errors import StoreUnavailable
+from protocol.errors import SettingsError, StoreUnavailable
 from protocol.statuses import Status, StatusText
 from registry.database import check_connection
 from registry.prefixes import PrefixRow
@@ -108,8 +108,17 @@ class Store:
         """
         settings = {"application_name": "handlegrid", **SESSION_SETTINGS}
 
-        async def prepare(connection: "asyncpg.Connection[asyncpg.Record] | Connection") -> None:
-            await check_connection(connection, unsafe=unsafe)
+        opened = False
+
+        async def check(connection: "asyncpg.Connection[asyncpg.Record] | Connection") -> None:
+            try:
+                await check_connection(connection, unsafe=unsafe)
+            except SettingsError as error:
+                if (
+                    opened
+                ):  # the settings have worked: a standby that takes over, say, is an outage and no fault
+                    raise StoreUnavailable("; ".join(error.faults)) from error
+                raise
 
         async def connect(within_s: float) -> "asyncpg.Connection[asyncpg.Record]":
             connection = await asyncpg.connect(
@@ -119,7 +128,7 @@ class Store:
                 server_settings={**settings, **LANE_SETTINGS},
             )
             try:
-                await check_connection(connection, unsafe=unsafe)
+                await check(connection)
             except BaseException:
                 connection.terminate()
                 raise
@@ -130,12 +139,13 @@ class Store:
                 dsn,
                 min_size=min(connections_min, connections_max),
                 max_size=connections_max,
-                init=prepare,
+                init=check,
                 reset=_leave_as_is,
                 command_timeout=STATEMENT_WAIT_S,
                 timeout=ACQUIRE_WAIT_S,
                 server_settings=settings,
             )
+        opened = True
         lanes = [ReadLane(connect, outage) for _ in range(LANES_MAX)]
         return cls(pool, SharedReads(lanes, on_wait=on_wait, on_busy=on_busy), on_wait)
 

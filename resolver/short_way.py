@@ -16,7 +16,7 @@ from protocol.errors import ResolutionFailed, Unreachable
 from protocol.handle import Handle
 from protocol.site import Site
 from resolver.cache.memory import MemoryCache
-from resolver.cache.policy import Entry, Record
+from resolver.cache.policy import DENIALS, Entry, Record
 from resolver.cache.singleflight import TooBusy, Waiter
 from resolver.recursor import FlightKey, Recursor, Tried
 
@@ -143,7 +143,8 @@ class ShortWay:
             )
             return
         self._recursor.observer.exchanged(question.route.ask.purpose, "ok")
-        self._cache.put_under(question.flight[0], entry, self._clock())
+        if isinstance(entry, Record) or entry.code in DENIALS:
+            self._cache.put_under(question.flight[0], entry, self._clock())
         self._flights.land(question.flight, entry)
 
     def _entry(self, question: "_Question", outcome: Surveyed | Answer | Failure) -> Entry | None:

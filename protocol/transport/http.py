@@ -27,6 +27,9 @@ from protocol.transport.sockets import bound_address, open_tcp, peer_address
 from protocol.transport.source import SourceCheck, Verdict
 
 IDLE_S: Final = 30.0  # for the first octet, for a whole header, and between requests
+REFUSED_MAX: Final = (
+    64  # connections of networks that may not ask, which are told so; they take nobody else's place
+)
 HANDSHAKE_S: Final = 10.0  # for a TLS handshake
 REQUEST_S: Final = 60.0  # for one request, its body included
 LINGER_S: Final = 2.0  # for a client to stop sending a body that nobody reads
@@ -83,6 +86,7 @@ class HttpListener:
         self._source = source
         self._observer = observer
         self._count = connections
+        self._refused = ConnectionCount(per_source_max=REFUSED_MAX, total_max=REFUSED_MAX)
         self._idle_s = idle_s
         self._cache = cache
         self._sockets: list[socket.socket] = []
@@ -160,18 +164,21 @@ class HttpListener:
             self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     def _admit(self, accepted: socket.socket, host: str) -> None:
-        limit = self._count.enter(host)
+        count = self._refused if self._source.is_refused(host, time.monotonic()) else self._count
+        limit = count.enter(host)
         if limit is not None:
             self._observer.limit_reached(limit)
             accepted.close()
             return
-        task = self._loop.create_task(self._start(accepted, host))
+        task = self._loop.create_task(self._start(accepted, _once(lambda: count.leave(host))))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
-    async def _start(self, accepted: socket.socket, host: str) -> None:
-        """Gives a connection to aiohttp, with TLS in between when its first octet asks for it."""
-        leave = _once(lambda: self._count.leave(host))
+    async def _start(self, accepted: socket.socket, leave: Callable[[], None]) -> None:
+        """Gives a connection to aiohttp, with TLS in between when its first octet asks for it.
+
+        leave: to be called when it has ended.
+        """
         ours: socket.socket | None = accepted
         try:
             _prepare(accepted)

@@ -5,8 +5,9 @@ then aiohttp is given one whole request at a time, and what comes behind waits h
 aiohttp never holds half a request, and answers cannot change places.
 
 This leans on how aiohttp works inside: `_waiter` is a future while the connection is idle, `_paused` tells that the
-client does not take its answers, `_close` and `_force_close` that it ends, `_next_keepalive_close_time` when it will
-for want of requests. tests/unit/protocol/transport/test_http_connection.py fails when that changes.
+client does not take its answers, `_reading_paused` and `_buffer_paused` that aiohttp wants to read no more for now,
+`_close` and `_force_close` that the connection ends, `_next_keepalive_close_time` when it will for want of requests.
+tests/unit/protocol/transport/test_http_connection.py fails when that changes.
 """
 
 import asyncio
@@ -128,6 +129,11 @@ class HttpConnection(web.RequestHandler):
         if len(data) > HELD_OCTETS_MAX and not self._is_full:
             self._is_full = True
             self._pause_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        """aiohttp resumes for a body that it has read, and must not undo that too much is held here."""
+        if not (self._is_full or self._reading_paused or self._buffer_paused):
+            super()._resume_transport_reading()
 
     def _serve(self, data: bytes) -> None:
         """Answers from the cache as far as that goes. data: begins with a request, and none is in progress."""

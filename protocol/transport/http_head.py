@@ -29,7 +29,8 @@ _LINE: Final = re.compile(rb"(?:%b) [!-~]+ HTTP/1\.1" % b"|".join(_METHODS))
 _LINE_START: Final = re.compile(rb"(?:%b) /[ -~]*\r?" % b"|".join(_METHODS))
 _FIRST: Final = tuple(method + b" /" for method in _METHODS)
 _COUNT: Final = re.compile(rb"[0-9]{1,9}")
-_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~](?:[\t -~]*[!-~])?)?)[ \t]*")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*+((?:[!-~](?:[\t -~]*[!-~])?)?)[ \t]*+")
+"""Blanks are taken once and for all (*+): trying every way to part four thousand of them takes a tenth of a second."""
 _FRAGMENT: Final = re.compile(rb"[\t -~]*\r?")
 
 _ENDLESS: Final = frozenset(
@@ -117,6 +118,8 @@ def may_become_head(octets: bytes) -> bool:
     if len(octets) > HEAD_OCTETS_MAX:
         return False
     line, *fields = octets.split(EOL)
+    if len(fields) > FIELDS_MAX + 1:
+        return False  # nothing would be made of it later
     if not fields:
         return _LINE_START.fullmatch(line) is not None or any(word.startswith(line) for word in _FIRST)
     *whole, fragment = fields

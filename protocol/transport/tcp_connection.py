@@ -28,6 +28,9 @@ from protocol.wire import MAX_MESSAGE_OCTETS
 
 IDLE_S: Final = 30.0  # to begin a request, and again to complete it: what a slow client can hold
 LINGER_S: Final = 2.0  # for the client to close its half after we closed ours
+SMALL_OCTETS: Final = (
+    4_096  # what a client may have sent of a request while others use up what is allowed together
+)
 BUFFERED_OCTETS_MAX: Final = 64 * 1_048_576  # incomplete requests of all connections together
 _REQUESTS_PER_TURN: Final = 16  # answered from the cache in one go; then other clients have their turn
 _PAUSE_OCTETS: Final = ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS  # no more is read until one request is served
@@ -90,7 +93,7 @@ class Connection(asyncio.Protocol):
             self._wait(self._owner.idle_s)
         self._buffer += data
         self._owner.buffered_octets += len(data)
-        if self._owner.buffered_octets > BUFFERED_OCTETS_MAX:
+        if self._owner.buffered_octets > BUFFERED_OCTETS_MAX and len(self._buffer) > SMALL_OCTETS:
             self._owner.observer.limit_reached("message_octets")
             self._transport.abort()
             return

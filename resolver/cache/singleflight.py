@@ -5,8 +5,12 @@ from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError
+
+log = structlog.get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -99,7 +103,10 @@ class SingleFlight(Generic[K, V]):
     def land(self, key: K, outcome: V | Exception) -> None:
         """The work on a key in flight has ended."""
         for waiter in self._flights.pop(key).waiters:
-            waiter(outcome)
+            try:
+                waiter(outcome)
+            except Exception:  # a bug in one must not keep the others from being told
+                log.exception("waiter_failed")
 
     def _task_ended(self, key: K, flight: _Flight[V], task: "asyncio.Task[V]") -> None:
         self._tasks.discard(task)
@@ -116,10 +123,11 @@ class SingleFlight(Generic[K, V]):
 
     async def close(self) -> None:
         """Tell whoever waits that nothing comes any more, and end the tasks in flight."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._tasks:  # work may be left to a task until the last exchange has ended
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         for key in list(self._flights):
             self.land(key, TooBusy("stopping", 0))
 

@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerDied(Exception):
-    """A worker ended before it was ready, and did not say why."""
+    """A worker ended before it was ready, and did not say why, or could not be started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +60,33 @@ class Launcher:
     async def launch(
         self, settings: ListenSettings, index: int, column: int, sockets: WorkerSockets
     ) -> "WorkerProcess":
-        """Start a worker, which is not ready yet."""
+        """Start a worker, which is not ready yet. Raises WorkerDied when this machine has no room for it."""
+        try:
+            return await self._launch(settings, index, column, sockets)
+        except OSError as error:  # no process, memory or descriptor left: those that run must go on
+            raise WorkerDied(f"could not be started: {error.strerror or error}") from error
+
+    async def _launch(
+        self, settings: ListenSettings, index: int, column: int, sockets: WorkerSockets
+    ) -> "WorkerProcess":
         ours, theirs = socket.socketpair()
         with theirs:
             inherited = sockets.inherited()
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 - a child of the main thread; words of our own
-                [sys.executable, "-P", *self.words, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                env=_environment(),
-                pass_fds=(theirs.fileno(), self.memory, *(one.descriptor for one in inherited)),
-                start_new_session=True,  # a terminal's Ctrl-C comes through us, once
-                preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - calls nothing that takes a lock
-            )
+            try:
+                process = subprocess.Popen(  # noqa: ASYNC220, S603 - a child of the main thread; words of our own
+                    [sys.executable, "-P", *self.words, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    env=_environment(),
+                    pass_fds=(theirs.fileno(), self.memory, *(one.descriptor for one in inherited)),
+                    start_new_session=True,  # a terminal's Ctrl-C comes through us, once
+                    preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - calls nothing that takes a lock
+                )
+            except OSError:
+                ours.close()
+                raise
         ours.setblocking(False)
         control: Control[FromWorker] = await Control.open(ours, FromWorker)
-        worker = WorkerProcess(process, control, self.metrics)
+        worker = WorkerProcess(process, control, self.metrics, column)
         await worker.tell(
             Start(
                 settings=msgspec.msgpack.encode(settings, enc_hook=str),
@@ -91,12 +103,18 @@ class WorkerProcess:
     """A worker that was started."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], control: Control[FromWorker], metrics: MergedMetrics
+        self,
+        process: subprocess.Popen[bytes],
+        control: Control[FromWorker],
+        metrics: MergedMetrics,
+        column: int,
     ) -> None:
+        """column: of the shared memory, in which it counts."""
         loop = asyncio.get_running_loop()
         self.started_s = loop.time()
         self.ended = asyncio.Event()
         self.site_serial = 0
+        self.column = column
         self._process = process
         self._control = control
         self._metrics = metrics

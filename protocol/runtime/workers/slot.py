@@ -35,11 +35,11 @@ class Slot:
         self._launcher = launcher
         self._sockets = sockets
         self._on_restart = on_restart
-        self._launches = 0
         self._current: WorkerProcess | None = None
         self._started: set[WorkerProcess] = set()
         """Processes that have not ended, as far as is known."""
         self._changing = asyncio.Lock()
+        self._replaced = asyncio.Event()
 
     @property
     def site_serial(self) -> int:
@@ -66,20 +66,33 @@ class Slot:
             fresh = await self._launch(settings)
             old, self._current = self._current, fresh
             self.settings = settings
+            self._replaced.set()
         if old is not None:
             await old.end()
 
     async def keep(self) -> None:
-        """Start the worker again whenever it ends. Raises SettingsError when that cannot help."""
+        """Start the worker again whenever it ends; never returns."""
         backoff = Backoff(FIRST_DELAY_S, MAX_DELAY_S)
         while True:
             worker = self._current
             assert worker is not None, "started"
-            await worker.ended.wait()
-            if worker is self._current:
+            await self._ended_or_replaced(worker)
+            if worker is self._current and worker.ended.is_set():
                 ran_s = asyncio.get_running_loop().time() - worker.started_s
                 log.error("worker_ended", worker=self.index, pid=worker.pid, cause=worker.cause)
                 await self._restart(worker, backoff, ran_s)
+
+    async def _ended_or_replaced(self, worker: WorkerProcess) -> None:
+        """Waits until there is something to see to: whoever took over may end while its predecessor still drains."""
+        self._replaced.clear()
+        if worker is not self._current:
+            return
+        waits = [asyncio.create_task(event.wait()) for event in (worker.ended, self._replaced)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _restart(self, ended: WorkerProcess, backoff: Backoff, ran_s: float) -> None:
         while True:
@@ -90,7 +103,11 @@ class Slot:
                 self._on_restart()
                 try:
                     self._current = await self._launch(self.settings)
-                except (StoreUnavailable, WorkerDied) as error:
+                except (
+                    SettingsError,
+                    StoreUnavailable,
+                    WorkerDied,
+                ) as error:  # these settings have worked before
                     log.error("worker_not_started", worker=self.index, reason=str(error))
                     ran_s = 0.0
                 else:
@@ -115,8 +132,10 @@ class Slot:
         await asyncio.gather(*(worker.end() for worker in tuple(self._started)))
 
     async def _launch(self, settings: ListenSettings) -> WorkerProcess:
-        column = 2 * self.index + self._launches % 2  # its predecessor may still count in the other one
-        self._launches += 1
+        taken = {
+            worker.column for worker in self._started
+        }  # its predecessor may still count in one of the two
+        column = next(one for one in (2 * self.index, 2 * self.index + 1, 2 * self.index) if one not in taken)
         worker = await self._launcher.launch(settings, self.index, column, self._sockets)
         self._started.add(worker)
         worker.on_end(lambda: self._started.discard(worker))

@@ -420,3 +420,31 @@ async def test_more_hits_than_one_turn_has_are_all_answered(client: RawClient, a
         await client.answer()
 
     assert app.asked["/r/1"] == 1
+
+
+async def test_a_body_that_the_framework_reads_does_not_let_requests_pile_up_behind_it(
+    app: CachedApp, cache: HttpCache
+) -> None:
+    listener = await listen_http(app.application(), "127.0.0.1", 0, source=anyone(), cache=cache)
+    async with RawClient(listener.address) as client:
+        post = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000)
+        client.send(post + get("/n/1") * 20_000)
+        connection, most = None, 0
+        for _ in range(2_000):
+            await client.answer()
+            connection = connection or the_connection(listener)
+            most = max(most, len(connection._held))
+        assert most < 8 * HELD_OCTETS_MAX
+    await listener.close(0)
+
+
+async def test_refused_networks_take_nobodys_place(app: CachedApp, cache: HttpCache) -> None:
+    source = SourceCheck(deny=["127.0.0.2/32"])
+    listener = await listen_http(
+        app.application(), "127.0.0.1", 0, source=source, cache=cache, connections_per_source_max=1
+    )
+    async with RawClient(listener.address, local="127.0.0.2") as refused:
+        assert b" 403 " in (await refused.ask(get("/n/1"))).line
+        async with RawClient(listener.address, local="127.0.0.3") as admitted:  # of the same /24
+            assert b" 200 " in (await admitted.ask(get("/n/1"))).line
+    await listener.close(0)

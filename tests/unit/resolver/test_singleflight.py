@@ -111,3 +111,15 @@ async def test_closing_ends_the_work_and_tells_who_waits() -> None:
     with pytest.raises(TooBusy):
         await task
     assert work.cancelled
+
+
+async def test_a_waiter_that_fails_keeps_nothing_from_the_others() -> None:
+    def fail(outcome: int | Exception) -> None:
+        raise RuntimeError("a bug")
+
+    flight: SingleFlight[str, int] = SingleFlight(flights_max=1, waiters_max=3)
+    told: list[int | Exception] = []
+    flight.take_off("a", fail)
+    flight.join("a", told.append)
+    flight.land("a", 7)
+    assert told == [7]

@@ -27,7 +27,7 @@ def test_a_connection_keeps_its_state_where_the_fast_path_looks(name: str) -> No
     assert name in web.RequestHandler.__slots__
 
 
-@pytest.mark.parametrize("name", ["_paused", "transport", "_loop"])
+@pytest.mark.parametrize("name", ["_paused", "_reading_paused", "_buffer_paused", "transport", "_loop"])
 def test_a_protocol_keeps_its_state_where_the_fast_path_looks(name: str) -> None:
     assert name in BaseProtocol.__slots__
 
