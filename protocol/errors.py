@@ -87,6 +87,10 @@ class Unreachable(ResolutionFailed):
     """No server of a service answered in time."""
 
 
+class NotSent(Unreachable):
+    """Nothing was sent, for want of something on this side; it says nothing about the server."""
+
+
 class RecursionLimit(ResolutionFailed):
     """A resolution met more referrals, levels or hops than a named limit allows."""
 

@@ -36,7 +36,7 @@ from protocol.client.selection import Opening, ServerHealth, Target, plan_target
 from protocol.client.trace import Hop
 from protocol.client.verdict import Failure, cause_of, explain, judge, refusal
 from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import ResolutionFailed, Unreachable, WireError
+from protocol.errors import NotSent, ResolutionFailed, Unreachable, WireError
 from protocol.message import ANSWER_LIFE_S, Message, response_code_of
 from protocol.site import Interface, InterfaceProtocol, Server, Service, Site
 from protocol.transport.exchanger import new_request_id
@@ -289,7 +289,7 @@ class HandleClient:
         now_s = self.clock()
         if isinstance(result, Answer):
             self.health.answered(target, now_s - started_s, now_s)
-        elif result.code != ResponseCode.SERVER_NOT_RESPONSIBLE:  # that one is well
+        elif not result.is_ours and result.code != ResponseCode.SERVER_NOT_RESPONSIBLE:  # that one is well
             self.health.failed(target, now_s, self.wall())
 
     def _targets(self, ask: Ask) -> tuple[Target, ...]:
@@ -318,7 +318,7 @@ class HandleClient:
             answer = read_answer(request, response, ask.handle, self.wall())
             result = judge(ask, target, answer)
         except (ResolutionFailed, WireError) as error:
-            result = Failure(target=target, cause=cause_of(error))
+            result = Failure(target=target, cause=cause_of(error), is_ours=isinstance(error, NotSent))
         self.remember(target, result, started_s)
         elapsed_s = self.clock() - started_s
         effort.on_hop(_hop(ask, target, result, response, elapsed_s=elapsed_s, wall_s=self.wall()))

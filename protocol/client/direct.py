@@ -15,7 +15,7 @@ from protocol.client.resolution import Ask
 from protocol.client.selection import Target
 from protocol.client.verdict import Failure, cause_of, judge
 from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import HandleError, ResolutionFailed, Unreachable, WireError
+from protocol.errors import HandleError, NotSent, ResolutionFailed, Unreachable, WireError
 from protocol.handle import Handle
 from protocol.message import (
     ANSWER_LIFE_S,
@@ -173,7 +173,8 @@ class DirectClient:
         try:
             self._udp.begin(route.family, exchange, exchange.started_s)
         except Unreachable as error:
-            failure = Failure(target=route.target, cause=error.cause)
+            ours = isinstance(error, NotSent)
+            failure = Failure(target=route.target, cause=error.cause, is_ours=ours)
             self.client.remember(route.target, failure, exchange.started_s)
             raise
 

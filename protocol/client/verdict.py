@@ -40,6 +40,8 @@ class Failure:
     target: Target
     cause: str
     code: int | None = None
+    is_ours: bool = False
+    """Whether nothing was sent, so that the target is not to blame."""
 
 
 def judge(ask: Ask, target: Target, answer: Answer) -> Answer | Failure:

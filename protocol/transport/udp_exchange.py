@@ -6,6 +6,7 @@ of the event loop, and an exchange needs no task: begin() calls back, exchange()
 """
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from protocol.errors import HandleError, Unreachable, WireError
+from protocol.errors import HandleError, NotSent, Unreachable, WireError
 from protocol.message import ENVELOPE_OCTETS, Message, decode_message
 from protocol.packets import Reassembler, split
 from protocol.transport.datagrams import Address, DatagramSocket
@@ -21,6 +22,7 @@ from protocol.transport.timer_wheel import TimerWheel
 
 RETRY_S: Final = (0.5, 1.0, 1.5)  # waits after each transmission, as deployed clients (PROTOCOL.md §3.9)
 WAITING_MAX: Final = 16_384  # requests on their way at once; request ids must stay sparse among 2^31
+_OUR_SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _SEVERAL_PACKETS: Final = 0x20
 
 log = structlog.get_logger(__name__)
@@ -133,7 +135,7 @@ class UdpExchanger:
         """Send a request for the first time, and return. now_s: monotonic. Raises Unreachable when it cannot be."""
         key = sent.key
         if key in self._waiting or len(self._waiting) >= WAITING_MAX:
-            raise Unreachable("too many requests on their way", node=_node(*key[1]))
+            raise NotSent("too many requests on their way", node=_node(*key[1]))
         try:
             sent.socket = self._sockets.get(family) or self._open(family)
             due_s = sent.transmit(self._wheel, now_s)
@@ -248,4 +250,5 @@ def _node(host: str, port: int) -> str:
 
 
 def _unsendable(error: OSError, to: Address) -> Unreachable:
-    return Unreachable(error.strerror or "the datagram cannot be sent", node=_node(*to))
+    kind = NotSent if error.errno in _OUR_SHORTAGES else Unreachable
+    return kind(error.strerror or "the datagram cannot be sent", node=_node(*to))

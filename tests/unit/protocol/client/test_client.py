@@ -11,7 +11,7 @@ from protocol.client.answers import CLOCK_SKEW_S, Denied, Found, Question
 from protocol.client.client import ASK_FLAGS, WALK_FLAGS, HandleClient, literal_site
 from protocol.client.trace import Hop
 from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import LameService, ResolutionFailed, Unreachable
+from protocol.errors import LameService, NotSent, ResolutionFailed, Unreachable
 from protocol.handle import Handle
 from protocol.message import Message, decode_message
 from protocol.site import InterfaceProtocol
@@ -467,3 +467,16 @@ async def test_the_root_is_taken_anew_for_each_resolution() -> None:
     with pytest.raises(Unreachable):
         await resolver.resolve(PUMP)
     assert isinstance(await resolver.resolve(PUMP), Found)
+
+
+async def test_a_shortage_of_our_own_is_not_held_against_the_server() -> None:
+    class Exhausted:
+        """An exchanger that has no room for a request."""
+
+        async def exchange(self, *_: object, **__: object) -> Message:
+            raise NotSent("too many requests on their way")
+
+    asking = HandleClient(service(ROOT), Exhausted(), wall=lambda: WALL_S)
+    with pytest.raises(ResolutionFailed, match="too many requests on their way"):
+        await asking.resolve(PUMP)
+    assert not asking.health._records
