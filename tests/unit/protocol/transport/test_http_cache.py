@@ -3,10 +3,11 @@
 import asyncio
 import gc
 import tracemalloc
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
+from aiohttp import HttpVersion11, web
 
 from protocol.generations import Generations
 from protocol.transport.http_cache import REUSE, HttpCache, HttpEntry, Reuse
@@ -24,7 +25,14 @@ FIELDS = {
 
 
 def answer(number: int, reuse: Reuse, fields: dict[str, str]) -> tuple[web.Request, web.Response]:
-    request = make_mocked_request("GET", f"/api/handles/88.100.1/pump-{number:08}", {"Host": "node.example"})
+    # What the cache reads of a request; aiohttp's own take a hundred times as long to make.
+    asked = SimpleNamespace(
+        version=HttpVersion11,
+        method="GET",
+        raw_path=f"/api/handles/88.100.1/pump-{number:08}",
+        raw_headers=((b"Host", b"node.example"),),
+    )
+    request = cast(web.Request, asked)
     response = web.Response(body=b"%0300d" % number, headers=FIELDS | fields)
     response[REUSE] = reuse
     return request, response
