@@ -2,9 +2,10 @@
 
     python -m benchmarks.cache_growth --full
 
-Every name comes as often as every other, so that no processor cache helps a hot few. A registry of its own for each
-number of entries, with and without the compiled module, asked in turn; and one without an answer cache for each number
-of rows. At reduced size the largest are left out: 10^5 entries, 10^6 rows.
+Every name comes as often as every other, so that no processor cache helps a hot few. A recursive node of its own for
+each number of entries, with and without the compiled module, asked in turn (a registry keeps an answer for thirty
+seconds at most, and a million take longer to come); and a registry without an answer cache for each number of rows. At
+reduced size the largest are left out: 10^5 entries, 10^6 rows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from benchmarks.report import Bar, Outcome, Plot, Spread, at_most, compare
 from benchmarks.rounds import Rounds, in_turn, tell
 from benchmarks.targets import ours
 from benchmarks.targets.loaded import Target, udp
+from benchmarks.targets.process import floor, workspace
 
 ENTRIES: Final = (1_000, 100_000)
 ENTRIES_FULL: Final = (1_000, 100_000, 1_000_000)
@@ -34,17 +36,19 @@ UNIT: Final = "us of CPU"
 
 @contextmanager
 def caches(entries: tuple[int, ...]) -> Iterator[dict[str, Target]]:
-    """Registries whose answer caches hold so many entries."""
+    """Recursive nodes whose answer caches hold so many entries."""
     with ExitStack() as stack:
-        made = stack.enter_context(laboratory())
-        dsn = ours.filled_database(made, "cached", max(entries))
+        directory = stack.enter_context(workspace())
+        authority = stack.enter_context(floor("wire", "handle"))
         found = {}
         for suffix, (pure, _) in PATHS.items():
             for count in entries:
                 name = entries_name(count, suffix)
                 octets = max(ours.CACHE_OCTETS, count * OCTETS_PER_ENTRY)
                 file_name = name.replace(",", "")
-                node = ours.registry(made, file_name, dsn, pure=pure, answer_cache_octets_max=octets)
+                node = ours.recursive(
+                    directory, file_name, authority.address, pure=pure, answer_cache_octets_max=octets
+                )
                 found[name] = udp(stack.enter_context(node), handle_requests(names(count)))
                 tell(f"cache growth: filling {name}")
                 found[name].sample(sent_max=count, window=FILL_WINDOW)
@@ -52,8 +56,8 @@ def caches(entries: tuple[int, ...]) -> Iterator[dict[str, Target]]:
 
 
 def entries_name(count: int, suffix: str) -> str:
-    """What a registry is called that keeps so many answers."""
-    return f"registry, {count:,} entries{suffix}"
+    """What a node is called that keeps so many answers."""
+    return f"recursive node, {count:,} entries{suffix}"
 
 
 @contextmanager
