@@ -9,6 +9,7 @@ HandleError
 ├── InvalidValue             a value that cannot be stored (RC 202)
 ├── ResolutionFailed         no answer could be had; says from whom, why, and what to do
 │   ├── Unreachable          no server of a service answered in time
+│   │   └── NotSent          nothing was sent, for want of something on this side
 │   ├── RecursionLimit       more referrals, levels or hops than allowed (RC 6)
 │   ├── LameService          every server of a service says that it does not hold the name
 │   ├── NoService            a record that should name a service names none
