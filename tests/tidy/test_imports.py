@@ -40,6 +40,9 @@ PURE_MODULES: Final = (
     "registry.authority",
     "registry.permission",
     "resolver.cache.policy",
+    "resolver.gateway_query",
+    "resolver.locations",
+    "resolver.targets",
 )
 """Modules outside the core that decide and nothing else."""
 
@@ -131,9 +134,16 @@ ORDER: Final = {
         "observer",
         "statistics",
         "scheme",
-        "pages",
+        "targets",
         "http_headers",
+        "locations",
+        "shared_locations",
+        "aliases",
+        "pages",
         "wire_server",
+        "http_replies",
+        "gateway_query",
+        "gateway",
         "http_api",
         "daemon",
         "worker",
