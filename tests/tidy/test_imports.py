@@ -60,6 +60,7 @@ ORDER: Final = {
         "bodies",
         "credential",
         "message",
+        "dissection",
         "packets",
         "short_answer",
         "usual",
