@@ -95,6 +95,8 @@ ORDER: Final = {
         "creation",
         "changes",
         "transaction",
+        "homing",
+        "listing",
         "resolution",
         "operations",
         "gathering",
