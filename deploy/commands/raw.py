@@ -15,7 +15,7 @@ from protocol.dissection import Field, dissect
 from protocol.errors import Unreachable, WireError
 from protocol.message import ANSWER_LIFE_S, Message, decode_message
 from protocol.transport.exchanger import new_request_id
-from protocol.transport.tcp_exchange import exchange_tcp_octets
+from protocol.transport.tcp_exchange import exchange_octets_tcp
 from protocol.transport.udp_exchange import UdpExchanger
 
 OCTETS_PER_LINE: Final = 16
@@ -70,7 +70,7 @@ async def exchange_raw(question: Question, address: str, port: int, *, tcp: bool
     deadline_s = time.monotonic() + EXCHANGE_S
     udp = UdpExchanger()
     try:
-        exchange = exchange_tcp_octets if tcp else udp.exchange_octets
+        exchange = exchange_octets_tcp if tcp else udp.exchange_octets
         response = await exchange(address, port, request, deadline_s=deadline_s)
     except (Unreachable, WireError) as error:
         return RawExchange(server=server, request=request, response=None, failure=str(error))

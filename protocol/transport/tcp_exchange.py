@@ -11,11 +11,11 @@ async def exchange_tcp(address: str, port: int, request: Message, *, deadline_s:
 
     deadline_s: monotonic. Raises Unreachable when no whole message comes in time, WireError when it is none.
     """
-    return decode_message(await exchange_tcp_octets(address, port, request.encode(), deadline_s=deadline_s))
+    return decode_message(await exchange_octets_tcp(address, port, request.encode(), deadline_s=deadline_s))
 
 
-async def exchange_tcp_octets(address: str, port: int, request: bytes, *, deadline_s: float) -> bytes:
-    """The same with the octets of both; what the answer's envelope announces is bounded, and nothing else read."""
+async def exchange_octets_tcp(address: str, port: int, request: bytes, *, deadline_s: float) -> bytes:
+    """The same for messages that may be encrypted, as whole messages with their envelopes."""
     node = f"{address} TCP {port}"
     try:
         async with asyncio.timeout_at(deadline_s):
