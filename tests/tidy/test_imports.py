@@ -109,6 +109,7 @@ ORDER: Final = {
         "delegation",
         "identifiers",
         "peers",
+        "wire",
         "wire_server",
         "api",
         "client",
