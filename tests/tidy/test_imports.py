@@ -114,7 +114,6 @@ ORDER: Final = {
         "identifiers",
         "peers",
         "wire",
-        "wire_server",
         "api",
         "client",
         "rest",
