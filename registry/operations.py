@@ -100,14 +100,18 @@ class Operations:
         types: Sequence[str] = (),
         refer: bool = True,
         reader: Actor | None = None,
+        public_only: bool = True,
     ) -> Answer:
         """Answer a resolution from what this node stores; never from its authorisation copies.
 
         refer: False for a request with DNRF: 100 or 301 in place of a referral.
         reader: None selects publicly readable values only; an authenticated identity also gets the restricted ones
             if it has READ_VALUE, and 400 if it asks for them without.
+        public_only: False for who wants the restricted values too and has not said who he is: 402 when there are any.
         """
-        query = Query(handle=handle, indexes=indexes, types=types, refer=refer, reader=reader)
+        query = Query(
+            handle=handle, indexes=indexes, types=types, refer=refer, reader=reader, public_only=public_only
+        )
         return await self._reading.resolve(query)
 
     async def note_reading(self, handle: Handle, values: ValueList, origin: Origin) -> None:
