@@ -15,6 +15,7 @@ import asyncpg
 from protocol.errors import SettingsError
 from protocol.generations import Generations
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle, Prefix
+from protocol.runtime.server_key import make_server_key, public_key_of
 from protocol.site import Site, single_server_site
 from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import Admin
@@ -22,7 +23,7 @@ from registry.database import check_connection
 from registry.migrate import migrate, migration_lock
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Creation, Identity, Rejected, Result
-from registry.own_site import make_server_key, next_serial
+from registry.own_site import next_serial
 from registry.prefixes import Prefixes, PrefixRow
 from registry.seal import SealBroken, Sealer, load_node_key, make_node_key, make_secret
 from registry.store import ACQUIRE_WAIT_S, Store, outages
@@ -216,7 +217,7 @@ async def _publish_site(store: Store, settings: NodeSettings) -> Site:
         http_port=settings.http_port,
         https=settings.tls_certificate_file is not None,
         primary=True,
-        public_key=make_server_key(settings.data_dir / SERVER_KEY_FILE).encode(),
+        public_key=public_key_of(make_server_key(settings.data_dir / SERVER_KEY_FILE)),
         description=settings.description,
     )
     if stored is not None:

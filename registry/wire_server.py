@@ -15,6 +15,7 @@ from protocol.errors import StoreUnavailable
 from protocol.generations import Stamp
 from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
+from protocol.runtime.signing import Signer
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer, Reply
 from protocol.usual import OF_AUTHORITY, AnswerTemplates, UsualRequest, read_usual_request
@@ -40,11 +41,12 @@ class WireServer(wire_server.WireServer):
         operations: Operations,
         site: Site,
         *,
+        signer: Signer | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         answer_time_max_s: float = ANSWER_TIME_MAX_S,
     ) -> None:
-        super().__init__(site, clock=clock, wall_clock=wall_clock)
+        super().__init__(site, signer=signer, clock=clock, wall_clock=wall_clock)
         self._operations = operations
         self._templates = AnswerTemplates(authoritative=site.primary, site_serial=site.serial)
         self._answer_time_max_s = answer_time_max_s

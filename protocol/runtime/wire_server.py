@@ -1,13 +1,14 @@
 """The server side of the Handle protocol: request message -> what a node does for it -> response message.
 
-Answers resolution (1), as the node at hand does, and get-site-info (2); every other operation gets RC 5.
+Answers resolution (1), as the node at hand does, and get-site-info (2); every other operation gets RC 5. The answer to
+a request with CERT is signed with the node's server key, whatever it says (PROTOCOL.md §3.3, §3.5).
 """
 
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Final
 
 import structlog
 
@@ -17,11 +18,12 @@ from protocol.errors import HandleError, WireError
 from protocol.generations import Stamp
 from protocol.message import Message, decode_message, undecodable
 from protocol.runtime.logs import request_scope
+from protocol.runtime.signing import Signer
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer, Reply
 
 SITE_ANSWER_LIFE_S: Final = 60.0  # our own record changes only with a new start
-NO_CERTIFICATE: Final = "This node does not sign its answers; ask without CERT."
+NO_SERVER_KEY: Final = "This node has no server key to sign with; ask without CERT."
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +38,16 @@ class WireServer(ABC):
         self,
         site: Site,
         *,
+        signer: Signer | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """site: our own site record, which also tells the serial and whether we are primary."""
+        """site: our own site record, which also tells the serial and whether we are primary.
+
+        signer: signs with the key that the site record names; None for a node without one.
+        """
         self.site = site
+        self.signer = signer
         self.clock = clock
         self.wall_clock = wall_clock
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,7 +82,10 @@ class WireServer(ABC):
         if request.header.response_code:
             reply(None)
             return
-        task = asyncio.get_running_loop().create_task(self._respond(request, peer, reply))
+        answering = self._respond(request, peer)
+        if request.has(OpFlag.CERT):
+            answering = self._respond_signed(octets, request, peer)
+        task = asyncio.get_running_loop().create_task(_tell(answering, reply))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -86,13 +96,33 @@ class WireServer(ABC):
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
-    async def _respond(self, request: Message, peer: Peer, reply: Reply) -> None:
+    async def _respond(self, request: Message, peer: Peer) -> Answer:
         with request_scope(str(request.envelope.request_id)):
             try:
-                answer = await self._dispatch(request)
+                return await self._dispatch(request)
             except Exception as error:
-                answer = self.failed(request, peer, error)
-        reply(answer)
+                return self.failed(request, peer, error)
+
+    async def _respond_signed(self, octets: bytes, request: Message, peer: Peer) -> Answer:
+        """Answer with a signature: kept for a repetition of the very same request, and in no cache.
+
+        What a limit refuses is refused before anything is done for it, and without a signature.
+        """
+        signer = self.signer
+        if signer is None:
+            return self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, NO_SERVER_KEY)
+        repeated = signer.repeat(octets, peer)
+        if repeated is not None:
+            return Answer(octets=repeated)
+        try:
+            signer.admit(peer)
+            answer = await self._respond(request, peer)
+            response = await signer.certify(decode_message(answer.octets))
+        except Exception as error:
+            return self.failed(request, peer, error)
+        signed = response.encode()
+        signer.keep(octets, peer, signed)
+        return Answer(octets=signed, keep_open=answer.keep_open)
 
     def failed(self, request: Message, peer: Peer, error: BaseException) -> Answer:
         """The answer to a request that met an error; what is a fault of ours is logged, and told to nobody."""
@@ -144,9 +174,11 @@ class WireServer(ABC):
         if operation not in (OpCode.RESOLUTION, OpCode.GET_SITE_INFO):
             text = self.not_supported.format(operation=f"operation {operation} ({op_name(operation)})")
             return self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text)
-        if request.has(OpFlag.CERT):
-            return self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, NO_CERTIFICATE)
         if operation == OpCode.RESOLUTION:
             return await self.resolve(request)
         body = SiteInfoResponse(site=self.site).encode()
         return self.answer(request, ResponseCode.SUCCESS, body, expires_s=self.clock() + SITE_ANSWER_LIFE_S)
+
+
+async def _tell(answering: Coroutine[Any, Any, Answer], reply: Reply) -> None:
+    reply(await answering)

@@ -21,6 +21,7 @@ from protocol.codes import DEFAULT_FLAGS
 from protocol.handle import Handle, Prefix
 from protocol.jsonform import value_to_json
 from protocol.message import Message
+from protocol.runtime.server_key import make_server_key
 from protocol.site import Site
 from protocol.value import HandleValue, ValueList, ValueReference
 from protocol.valuetypes import Admin
@@ -29,7 +30,6 @@ from registry.delegation import accept, allocate, read_authorisation, write_auth
 from registry.initialise import ADMIN_SECRET_FILE, SERVER_KEY_FILE
 from registry.node import open_node
 from registry.outcomes import OPERATOR, Creation, Found, Rejected
-from registry.own_site import make_server_key
 from registry.seal import write_secret_file
 from registry.settings import RegistrySettings
 from resolver.daemon import RecursiveNode
