@@ -292,7 +292,7 @@ class Recursor:
         while isinstance(step := resolution.step(), Ask):
             passing.response = None  # a referral is followed, not passed on
             asked = passing if step.purpose is Purpose.HANDLE else None
-            await self._advance(resolution, step, deadline_s, 0, (), asked)
+            await self._advance(resolution, step, deadline_s, 0, passing=asked)
         return step
 
     def direct_ask(self, handle: Handle, delegation: Delegation) -> Ask | None:
@@ -355,7 +355,7 @@ class Recursor:
                     failures = (
                         (tried.failure,) if tried is not None and tried.ask.service == ask.service else ()
                     )
-                    await self._advance(resolution, ask, deadline_s, recursion_count, failures)
+                    await self._advance(resolution, ask, deadline_s, recursion_count, tried=failures)
                 case Found() | Denied() as reply:
                     return self.entry_of(reply)
 
@@ -374,12 +374,13 @@ class Recursor:
         ask: Ask,
         deadline_s: float,
         recursion_count: int,
-        tried: Sequence[Failure],
+        *,
+        tried: Sequence[Failure] = (),
         passing: Passing | None = None,
     ) -> None:
         """Make one exchange of a walk, tell the walk, remember what it learned."""
         try:
-            answer = await self._exchange(ask, deadline_s, recursion_count, tried, passing)
+            answer = await self._exchange(ask, deadline_s, recursion_count, tried=tried, passing=passing)
         except ResolutionFailed as failure:
             self.observer.exchanged(ask.purpose, "failed")
             if self._clocks().now_s >= deadline_s:
@@ -395,6 +396,7 @@ class Recursor:
         ask: Ask,
         deadline_s: float,
         recursion_count: int,
+        *,
         tried: Sequence[Failure],
         passing: Passing | None,
     ) -> Answer:

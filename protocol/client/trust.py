@@ -12,13 +12,17 @@ from typing import Final
 from protocol.client.resolution import Ask
 from protocol.client.selection import Target
 from protocol.codes import OpFlag
-from protocol.credential import verify
+from protocol.credential import credential_of, verify
 from protocol.errors import BadSignature, InvalidValue, NotCertified, WireError
 from protocol.message import Message, Version
 from protocol.valuetypes import PublicKey
+from protocol.valuetypes.hs_pubkey import DSA
 
 CERTIFIED_FLAGS: Final = OpFlag.CERT | OpFlag.RRDG
 """What every request of a certified walk asks for: a signature alone does not tie an answer to its request."""
+STRONG: Final = frozenset(
+    {"SHA-256", "SHA256"}
+)  # no other hash is due with these versions, but to DSA before 2.11
 OLDEST_VERSION: Final[Version] = (2, 7)  # below, signatures are over SHA-1 and leave out the request id
 
 
@@ -38,7 +42,10 @@ def check_certified(ask: Ask, target: Target, response: Message, unsigned: Conta
     if response.envelope.version < OLDEST_VERSION:
         raise _too_old(ask, response.envelope.version)
     try:
-        verify(response, PublicKey.decode(public_key))
+        key = PublicKey.decode(public_key)
+        verify(response, key)
+        if key.algorithm != DSA and credential_of(response).algorithm not in STRONG:
+            raise BadSignature("made over SHA-1")
     except (BadSignature, WireError, InvalidValue) as error:
         raise _forged(ask, error) from None
 

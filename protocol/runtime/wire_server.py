@@ -82,9 +82,8 @@ class WireServer(ABC):
         if request.header.response_code:
             reply(None)
             return
-        answering = self._respond(request, peer)
-        if request.has(OpFlag.CERT):
-            answering = self._respond_signed(octets, request, peer)
+        is_signed = request.has(OpFlag.CERT)
+        answering = self._respond_signed(octets, request, peer) if is_signed else self._respond(request, peer)
         task = asyncio.get_running_loop().create_task(_tell(answering, reply))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
