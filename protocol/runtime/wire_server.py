@@ -7,7 +7,7 @@ a request with CERT is signed with the node's server key, whatever it says (PROT
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -120,8 +120,10 @@ class WireServer(ABC):
         except Exception as error:
             return self.failed(request, peer, error)
         signed = response.encode()
-        signer.keep(octets, peer, signed)
-        return Answer(octets=signed, keep_open=answer.keep_open)
+        if answer.more is None:
+            signer.keep(octets, peer, signed)
+            return Answer(octets=signed, keep_open=answer.keep_open)
+        return Answer(octets=signed, more=_signed(answer.more, signer), keep_open=answer.keep_open)
 
     def failed(self, request: Message, peer: Peer, error: BaseException) -> Answer:
         """The answer to a request that met an error; what is a fault of ours is logged, and told to nobody."""
@@ -177,6 +179,11 @@ class WireServer(ABC):
             return await self.resolve(request)
         body = SiteInfoResponse(site=self.site).encode()
         return self.answer(request, ResponseCode.SUCCESS, body, expires_s=self.clock() + SITE_ANSWER_LIFE_S)
+
+
+async def _signed(more: AsyncIterator[bytes], signer: Signer) -> AsyncIterator[bytes]:
+    async for octets in more:
+        yield (await signer.certify(decode_message(octets))).encode()
 
 
 async def _tell(answering: Coroutine[Any, Any, Answer], reply: Reply) -> None:
