@@ -227,9 +227,7 @@ async def test_homing_is_for_administrators_of_the_node(node: Wired, operation: 
 
     assert (await node.client().about(operation, "0.NA/88.5")).rc == 402
     assert (await node.client(proof=stranger).about(operation, "0.NA/88.5")).rc == 400
-    assert (
-        await node.client(proof=Proof(ADMIN, secret=b"guessed")).about(operation, "0.NA/88.5")
-    ).rc == 403
+    assert (await node.client(proof=Proof(ADMIN, secret=b"guessed")).about(operation, "0.NA/88.5")).rc == 403
     assert (await node.client().resolve("88.5/x")).rc == 301
 
 
@@ -299,5 +297,3 @@ async def _home(node: Wired, prefix: str) -> None:
 def _resolution(name: str) -> bytes:
 
     return ResolutionRequest(handle=Handle.parse(name)).encode()
-
-
