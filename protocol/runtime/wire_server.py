@@ -7,7 +7,8 @@ a request with CERT is signed with the node's server key, whatever it says (PROT
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -181,9 +182,10 @@ class WireServer(ABC):
         return self.answer(request, ResponseCode.SUCCESS, body, expires_s=self.clock() + SITE_ANSWER_LIFE_S)
 
 
-async def _signed(more: AsyncIterator[bytes], signer: Signer) -> AsyncIterator[bytes]:
-    async for octets in more:
-        yield (await signer.certify(decode_message(octets))).encode()
+async def _signed(more: AsyncGenerator[bytes, None], signer: Signer) -> AsyncGenerator[bytes, None]:
+    async with aclosing(more):
+        async for octets in more:
+            yield (await signer.certify(decode_message(octets))).encode()
 
 
 async def _tell(answering: Coroutine[Any, Any, Answer], reply: Reply) -> None:
