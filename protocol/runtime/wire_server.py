@@ -17,7 +17,7 @@ from protocol.bodies import ErrorBody, SiteInfoResponse
 from protocol.codes import OpCode, OpFlag, ResponseCode, op_name
 from protocol.errors import HandleError, WireError
 from protocol.generations import Stamp
-from protocol.message import Message, decode_message, undecodable
+from protocol.message import Message, decode_envelope, decode_message, undecodable
 from protocol.runtime.logs import request_scope
 from protocol.runtime.signing import Signer
 from protocol.site import Site
@@ -117,12 +117,15 @@ class WireServer(ABC):
         try:
             signer.admit(peer)
             answer = await self._respond(request, peer)
+            if decode_envelope(answer.octets).encrypted:  # its session has made sure of it
+                return answer
             response = await signer.certify(decode_message(answer.octets))
         except Exception as error:
             return self.failed(request, peer, error)
         signed = response.encode()
         if answer.more is None:
-            signer.keep(octets, peer, signed)
+            if not request.envelope.session_id:  # a session has rules of its own about what comes twice
+                signer.keep(octets, peer, signed)
             return Answer(octets=signed, keep_open=answer.keep_open)
         return Answer(octets=signed, more=_signed(answer.more, signer), keep_open=answer.keep_open)
 

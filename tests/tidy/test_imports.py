@@ -129,10 +129,8 @@ ORDER: Final = {
     "resolver": [
         "settings",
         "metrics",
-        "bootstrap",
         "cache",
         "forwarding",
-        "shares",
         "recursor",
         "short_way",
         "observer",
