@@ -92,6 +92,7 @@ ORDER: Final = {
         "read_lane",
         "store",
         "authenticate",
+        "elsewhere",
         "context",
         "audit",
         "work",
