@@ -40,7 +40,7 @@ from registry.rest.handles import HandlesApi
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
-from registry.wire.server import WireServer
+from registry.wire.assembly import make_wire_server
 
 
 class RegistryNode:
@@ -197,8 +197,9 @@ class RegistryNode:
             unlimited=self.settings.source_unlimited_networks,
         )
         self._resources.callback(signer.close)
-        wire = WireServer(node.operations, node.site, signer=signer)
-        self._resources.push_async_callback(wire.close)
+        wire = make_wire_server(
+            node, self.settings, self.metrics, observer.registered, self._resources, signer=signer
+        )
         handles = HandlesApi(
             operations=node.operations,
             metrics=self.metrics,

@@ -60,6 +60,14 @@ class NodeSettings(Protocol):
         """Whether suffixes that differ in the case of ASCII letters are different names."""
 
     @property
+    def server_admins(self) -> Sequence[str]:
+        """Administrators of the node itself, as index:handle."""
+
+    @property
+    def udp_administration(self) -> bool:
+        """Whether administration is offered over UDP."""
+
+    @property
     def description(self) -> str:
         """Text for the site record."""
 
@@ -200,6 +208,7 @@ async def _publish_site(store: Store, settings: NodeSettings) -> Site:
         http_port=settings.http_port,
         https=settings.tls_certificate_file is not None,
         primary=True,
+        udp_administration=settings.udp_administration,
         public_key=public_key_of(make_server_key(settings.data_dir / SERVER_KEY_FILE)),
         description=settings.description,
     )

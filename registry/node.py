@@ -13,6 +13,7 @@ from protocol.site import Site
 from registry.elsewhere import Elsewhere
 from registry.initialise import GENERATIONS_FILE, NodeSettings, initialise
 from registry.operations import Operations
+from registry.outcomes import Identity
 from registry.prefixes import Prefixes
 from registry.seal import Sealer, load_node_key
 from registry.store import Store
@@ -67,6 +68,7 @@ async def open_node(
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,
             elsewhere=elsewhere,
+            server_admins=map(Identity.parse, settings.server_admins),
         )
         yield Node(site=site, store=store, prefixes=prefixes, generations=generations, operations=operations)
     finally:

@@ -6,7 +6,7 @@ from typing import Final
 
 from protocol.bodies import ErrorBody, ResolutionRequest, resolution_body
 from protocol.client.answers import Question
-from protocol.codes import OpFlag, ResponseCode
+from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import ResolutionFailed
 from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
@@ -76,6 +76,16 @@ class WireServer(wire_server.WireServer):
         octets = self._templates.answer(asked.octets, code, body, self.wall_clock())
         expires_s = outcome.expires_s
         asked.reply(Answer(octets=octets, cache_until_s=expires_s if expires_s > self.clock() else None))
+
+    async def dispatch(self, request: Message, peer: Peer) -> Answer:
+        """Resolve, and tell our own site; a recursive node has no other operation."""
+        match request.header.op_code:
+            case OpCode.RESOLUTION:
+                return await self.resolve(request)
+            case OpCode.GET_SITE_INFO:
+                return self.site_info(request)
+            case _:
+                return self.has_not(request)
 
     async def resolve(self, request: Message) -> Answer:
         """Answer what is in memory without waiting, and fetch the rest; AUTH goes past every cache."""

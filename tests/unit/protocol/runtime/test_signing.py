@@ -63,7 +63,11 @@ class EchoServer(WireServer):
     not_supported = "There is no {operation}."
     asked = 0
 
-    async def resolve(self, request: Message) -> Answer:
+    async def dispatch(self, request: Message, peer: Peer) -> Answer:
+        if request.header.op_code == OpCode.GET_SITE_INFO:
+            return self.site_info(request)
+        if request.header.op_code != OpCode.RESOLUTION:
+            return self.has_not(request)
         self.asked += 1
         if request.body == b"bug":
             raise RuntimeError("a bug")
