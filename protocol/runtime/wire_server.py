@@ -133,7 +133,8 @@ class WireServer(ABC):
             return self.failed(request, peer, error)
         signed = response.encode()
         if answer.more is None:
-            signer.keep(octets, peer, signed)
+            if not request.envelope.session_id:  # a session has rules of its own about what comes twice
+                signer.keep(octets, peer, signed)
             return Answer(octets=signed, keep_open=answer.keep_open)
         return Answer(octets=signed, more=_signed(answer.more, signer), keep_open=answer.keep_open)
 

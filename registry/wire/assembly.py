@@ -16,7 +16,7 @@ from registry.settings import RegistrySettings
 from registry.wire.challenges import ChallengeStore
 from registry.wire.desk import Desk
 from registry.wire.policy import WirePolicy
-from registry.wire.proofs import Floors, LocalKeys, Proofs
+from registry.wire.proofs import Floors, KnownKeys, Proofs
 from registry.wire.replies import StoredReplies
 from registry.wire.server import WireServer
 from registry.wire.session_ids import SessionIds
@@ -61,7 +61,7 @@ def make_wire_server(
         node.site,
         challenges=ChallengeStore(SessionIds(worker), clock=clock, on_limit=metrics.limit_reached),
         proofs=Proofs(
-            LocalKeys(operations.context),
+            KnownKeys(operations.context),
             desk,
             floors_of(settings),
             on_result=metrics.authenticated,

@@ -12,7 +12,7 @@ from registry.outcomes import Identity, Result
 from registry.wire.challenges import ChallengeStore
 from registry.wire.desk import Desk
 from registry.wire.policy import WirePolicy
-from registry.wire.proofs import Floors, LocalKeys, Proofs
+from registry.wire.proofs import Floors, KnownKeys, Proofs
 from registry.wire.replies import StoredReplies
 from registry.wire.server import WireServer
 from registry.wire.session_ids import SessionIds
@@ -38,7 +38,7 @@ def wire_server(
     **others: Any,
 ) -> WireServer:
     """Return a server on these operations, with what a node has by default."""
-    keys = LocalKeys(cast(Context, getattr(operations, "context", None)))  # fakes have none
+    keys = KnownKeys(cast(Context, getattr(operations, "context", None)))  # fakes have none
     proofs = Proofs(keys, Desk(1, on_limit=nothing), Floors(), on_result=nothing, is_barred=_nobody)
     return WireServer(
         operations,

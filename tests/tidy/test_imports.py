@@ -93,6 +93,7 @@ ORDER: Final = {
         "read_lane",
         "store",
         "authenticate",
+        "elsewhere",
         "context",
         "audit",
         "work",
@@ -130,10 +131,8 @@ ORDER: Final = {
     "resolver": [
         "settings",
         "metrics",
-        "bootstrap",
         "cache",
         "forwarding",
-        "shares",
         "recursor",
         "short_way",
         "observer",
