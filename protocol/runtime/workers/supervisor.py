@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import structlog
@@ -122,7 +123,10 @@ class Supervisor:
         self._resources.callback(sockets.close)
         memory = SharedMemory.create()
         self._resources.callback(os.close, memory)
-        launcher = Launcher(words=self._words, memory=memory, metrics=self._metrics)
+        meeting_place = self._resources.enter_context(TemporaryDirectory(prefix="handlegrid-"))
+        launcher = Launcher(
+            words=self._words, memory=memory, metrics=self._metrics, meeting_place=meeting_place
+        )
         self._own.register(UdpDrops(sockets.drops))
         self._slots = [
             Slot(index, launcher, of_worker, self._settings, self._restarts.inc)
