@@ -13,6 +13,7 @@ from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
+from protocol.runtime.workers.handover import HandOver
 from protocol.runtime.workers.worker import ALONE, Worker
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
@@ -165,6 +166,7 @@ class RegistryNode:
     async def _open_listeners(self, node: Node, api: Api, observer: RegistryObserver) -> Listeners:
         wire = WireServer(node.operations, node.site)
         self._resources.push_async_callback(wire.close)
+        await self._open_hand_over(wire)
         handles = HandlesApi(
             operations=node.operations,
             metrics=self.metrics,
@@ -184,6 +186,22 @@ class RegistryNode:
         )
         self._resources.push_async_callback(listeners.close)
         return listeners
+
+    async def _open_hand_over(self, wire: WireServer) -> None:
+        """Let the workers of the node answer, for each other, what one of them alone can."""
+        inheritance = self._worker.inheritance
+        if inheritance is None:
+            return
+        hand_over = HandOver(
+            self._worker.number,
+            inheritance.workers,
+            inheritance.meeting_place,
+            wire.answer_later,
+            self.metrics.limit_reached,
+        )
+        await hand_over.open()
+        self._resources.push_async_callback(hand_over.close)
+        wire.hand_over = hand_over.take
 
     def _make_cache(self, generations: Generations) -> AnswerCache | None:
         octets_max = self.settings.answer_cache_octets_max

@@ -25,6 +25,12 @@ NO_CERTIFICATE: Final = "This node does not sign its answers; ask without CERT."
 
 log = structlog.get_logger(__name__)
 
+HandOver = Callable[[bytes, Peer, Reply], bool]
+
+
+def _nobody(_octets: bytes, _peer: Peer, _reply: Reply) -> bool:
+    return False
+
 
 class WireServer(ABC):
     """The responder of the UDP, TCP and tunnel listeners: octets of a request in, those of the response out."""
@@ -43,6 +49,8 @@ class WireServer(ABC):
         self.site = site
         self.clock = clock
         self.wall_clock = wall_clock
+        self.hand_over: HandOver = _nobody
+        """Takes a request that another worker must answer; False for any other, of which nothing is done then."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
@@ -62,11 +70,11 @@ class WireServer(ABC):
         Octets that are no message get RC 4. A message that is itself a response gets silence: two servers
         would otherwise answer each other for ever. How many requests wait at once is bounded by the transports.
         """
-        if not self.answer_soon(octets, peer, reply):
+        if not self.answer_soon(octets, peer, reply) and not self.hand_over(octets, peer, reply):
             self.answer_later(octets, peer, reply)
 
     def answer_later(self, octets: bytes, peer: Peer, reply: Reply) -> None:
-        """The general way of respond(), with a task."""
+        """The general way of respond(), with a task, and without another worker."""
         try:
             request = decode_message(octets)
         except WireError as error:
