@@ -57,6 +57,7 @@ ORDER: Final = {
         "bodies",
         "message",
         "packets",
+        "signature",
         "admin_bodies",
         "credential",
         "challenge",
