@@ -12,7 +12,14 @@ from typing import Final
 
 from protocol.errors import BadMac, BadSignature, Unsigned
 from protocol.message import Message, Version
-from protocol.signature import MAX_SIGNATURE_OCTETS, PrivateKey, check_signature, hash_name, sign_octets
+from protocol.signature import (
+    MAX_NAME_OCTETS,
+    MAX_SIGNATURE_OCTETS,
+    PrivateKey,
+    check_signature,
+    hash_name,
+    sign_octets,
+)
 from protocol.valuetypes.hs_pubkey import PublicKey
 from protocol.wire import MAX_HANDLE_OCTETS, Reader, Writer, encode_text, text
 
@@ -21,7 +28,6 @@ MAC: Final = "HS_MAC"
 OLD_SIGNED: Final = "HS_DSAPUBKEY"  # what servers called a signature of theirs before; read, never written
 HMAC_SHA256: Final = "HMAC-SHA256"
 HMAC_SHA1: Final = "HMAC-SHA1"
-MAX_NAME_OCTETS: Final = 64  # of a kind or an algorithm; the longest has twelve
 
 _COUNTED_SINCE: Final[Version] = (2, 7)
 _SUGGESTION_SINCE: Final[Version] = (2, 8)

@@ -19,6 +19,7 @@ PrivateKey = RSAPrivateKey | DSAPrivateKey
 """The keys that deployed peers can check."""
 
 MAX_SIGNATURE_OCTETS: Final = 1_024  # by the largest key that is checked
+MAX_NAME_OCTETS: Final = 64  # of a hash or a kind of signature; the longest has twelve
 MAX_KEY_BITS: Final = 8_192  # checking with 8192 bits takes half a millisecond, and grows with the square
 MAX_EXPONENT_BITS: Final = 33  # 65537 and the like; a long exponent makes a check a hundred times as long
 SHA1: Final = "SHA1"
@@ -31,6 +32,7 @@ _HASHES: Final[dict[str, type[hashes.SHA1 | hashes.SHA256]]] = {
     "SHA256": hashes.SHA256,
 }
 """MD5 stands in no list: whoever wants can make two texts of one MD5."""
+HASH_NAMES: Final = frozenset(_HASHES)
 _SHA256_SINCE: Final[Version] = (2, 7)
 _SHA256_WITH_DSA_SINCE: Final[Version] = (2, 11)
 
