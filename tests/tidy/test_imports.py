@@ -100,6 +100,8 @@ ORDER: Final = {
         "creation",
         "changes",
         "transaction",
+        "homing",
+        "listing",
         "resolution",
         "operations",
         "gathering",
