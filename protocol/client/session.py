@@ -64,7 +64,8 @@ class ClientSession:
     ) -> Self:
         """Agree on a key with a server. server_key: as its site record names it, from a source that is trusted.
 
-        Raises SessionFailed when the server refuses, BadSignature when the answer is not its own, Unreachable, WireError.
+        Raises SessionFailed when the server refuses, BadSignature when the answer is not its own, Unreachable,
+        WireError.
         """
         half = Half.of(usual_group(), os.urandom(ENTROPY_OCTETS))
         body = SessionSetupRequest(
@@ -89,9 +90,9 @@ class ClientSession:
     ) -> tuple[Message, Message]:
         """One request in the session, and its answer, which bears a MAC. ENCR in flags encrypts both.
 
-        An answer to a challenge (RESPONSE_TO_CHALLENGE) is sent without a MAC, as servers expect it. Raises BadSignature
-        for an answer that is not the server's, SessionLost when it has none such, SessionFailed for an answer that cannot
-        be decrypted, Unreachable, WireError. Not for operations whose answer has several messages.
+        An answer to a challenge (CHALLENGE_ANSWER) is sent without a MAC, as servers expect it. Not for operations
+        whose answer has several messages. Raises BadSignature for an answer that is not the server's, SessionLost when
+        it does not know the session any more, SessionFailed when an answer cannot be decrypted, Unreachable, WireError.
         """
         request = _request(
             operation, body, flags=flags | OpFlag.CERT, version=self.version, session_id=self.id
@@ -106,7 +107,7 @@ class ClientSession:
 
     def _seal(self, request: Message) -> bytes:
         encrypted = request.has(OpFlag.ENCR) or must_be_encrypted(request)
-        if request.header.op_code != OpCode.RESPONSE_TO_CHALLENGE:
+        if request.header.op_code != OpCode.CHALLENGE_ANSWER:
             self._sent += 1
             request = mac(request, self._key, self._sent)
         if encrypted:

@@ -61,7 +61,7 @@ class Session:
         self._sent = 0
 
     def prove(self, identity: Identity) -> None:
-        """A challenge inside the session was answered by this identity; if it was set up for that, it asks from now on."""
+        """A challenge of the session was answered by this identity, who asks from then on if it was set up for him."""
         if self._claimed is not None and names(identity, case_sensitive=self._case_sensitive)(self._claimed):
             self.identity = identity
 

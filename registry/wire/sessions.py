@@ -13,7 +13,7 @@ from typing import Final, Literal, NoReturn, Protocol
 
 from protocol.admin_bodies import SessionSetupRequest
 from protocol.codes import OpCode, ResponseCode
-from protocol.diffie_hellman import ENTROPY_OCTETS, known_primes
+from protocol.diffie_hellman import ENTROPY_OCTETS, MAX_PRIME_BITS, known_primes
 from protocol.errors import (
     BadMac,
     HandleError,
@@ -26,7 +26,8 @@ from protocol.errors import (
 from protocol.message import Message, answer_version, decode_envelope, decode_message
 from protocol.session import accept_session
 from protocol.transport.base import Peer
-from protocol.transport.source import SourceCheck, Verdict, source_network
+from protocol.transport.buckets import Buckets
+from protocol.transport.source import SourceCheck, source_network
 from protocol.value import ValueReference
 from protocol.valuetypes import PublicKey
 from registry.permission import Reference, reference_of
@@ -47,19 +48,15 @@ UNPROVED_MAX: Final = 1_024  # a session weighs two kilobytes
 UNPROVED_PER_SOURCE_MAX: Final = 64  # of one source network: clients set up one for each connection at most
 PROVED_MAX: Final = 8_192
 PROVED_PER_SOURCE_MAX: Final = 1_024  # many programs of one plant, behind one address
-SETUPS_PER_S: Final = (
-    2.0  # of one source network; each takes five milliseconds of a core, with a large group fifty
-)
-SETUPS_BURST: Final = 64  # at once: a plant's programs after a reload
+SETUPS_PER_S: Final = 4.0  # of one source network, in groups of 1024 bits: five milliseconds of a core each
+SETUPS_BURST: Final = 256  # at once: a plant's programs after a reload
+SETUPS_IN_ALL_PER_S: Final = 40.0  # a fifth of a core: nothing else runs in this process meanwhile
+SETUPS_IN_ALL_BURST: Final = 1_024
+CHECK_PRICE: Final = 32  # of a group of no standard, whose check takes a quarter of a second, in set-ups
 SWEEP_S: Final = 10.0  # between two looks for sessions that are over
-GROUP_CHECKS_PER_S: Final = (
-    0.2  # of all: groups of no standard, whose check keeps a core for a quarter of a second
-)
-GROUP_CHECKS_BURST: Final = 8
-
 LOST: Final = "This server does not know the session, or no longer; set up a new one."
 SETUPS_PER_SOURCE: Final = "session_setups_per_source"
-GROUP_CHECKS: Final = "session_group_checks"
+SETUPS: Final = "session_setups"
 UNPROVED: Final = "sessions_unproved"
 PROVED: Final = "sessions"
 """Names of the limits."""
@@ -73,6 +70,7 @@ _PLACES: Final[dict[Binding, Callable[[str], str]]] = {
     "network": source_network,
     "none": lambda _: "",
 }
+_ALL: Final = "::"  # an address for everybody, who share its bucket
 _RESULTS: Final = {Unsigned: "missing", BadMac: "failed", SessionReplay: "replayed"}
 
 
@@ -132,7 +130,9 @@ class Sessions:
         self._setups = SourceCheck(rate_per_s=SETUPS_PER_S, burst=SETUPS_BURST)
         self.unproved = Shelf(UNPROVED_MAX, UNPROVED_PER_SOURCE_MAX)
         self.proved = Shelf(PROVED_MAX, PROVED_PER_SOURCE_MAX)
-        self._checks = SourceCheck(rate_per_s=GROUP_CHECKS_PER_S, burst=GROUP_CHECKS_BURST)
+        self._all_setups = SourceCheck(
+            rate_per_s=SETUPS_IN_ALL_PER_S, burst=SETUPS_IN_ALL_BURST, buckets=Buckets(sets=1)
+        )
         self._swept_s = clock()
 
     def __len__(self) -> int:
@@ -173,12 +173,15 @@ class Sessions:
         return SetUp(session_id=session.id, body=response.encode())
 
     def _admit(self, wanted: SessionSetupRequest, peer: Peer) -> None:
-        """Take what a set-up costs from its source, and from all when its group has to be checked."""
+        """Take what a set-up costs from its source, and from all."""
+        price = _price(wanted)
         now_s = self._clock()
-        if self._setups.check(peer.host, now_s) is not Verdict.ADMIT:
-            self._refuse(SETUPS_PER_SOURCE)
-        if not _is_usual(wanted) and self._checks.check("", now_s) is not Verdict.ADMIT:
-            self._refuse(GROUP_CHECKS)
+        for check, host, limit in (
+            (self._setups, peer.host, SETUPS_PER_SOURCE),
+            (self._all_setups, _ALL, SETUPS),
+        ):
+            if not check.may_send(host, price, now_s):  # as packets cost more than requests do
+                self._refuse(limit)
 
     def _refuse(self, limit: str) -> NoReturn:
         self._observer.limit_reached(limit)
@@ -187,7 +190,7 @@ class Sessions:
     def decode(self, octets: bytes, peer: Peer) -> Message:
         """The message in octets, which may be encrypted within a session.
 
-        Raises SessionFailed for one that cannot be decrypted, SessionLost for one of no session of this peer, WireError.
+        Raises SessionFailed for one that cannot be decrypted, SessionLost without a session of this peer, WireError.
         """
         envelope = decode_envelope(octets)
         if not envelope.encrypted:
@@ -210,7 +213,7 @@ class Sessions:
         BadMac or SessionReplay for a request that was not sent by who set up its session, or not for the first time.
         """
         session = self._find(request.envelope.session_id, peer)
-        if session is None or request.header.op_code == OpCode.RESPONSE_TO_CHALLENGE:
+        if session is None or request.header.op_code == OpCode.CHALLENGE_ANSWER:
             return session
         try:
             session.check(request)
@@ -272,13 +275,14 @@ class Sessions:
                     self.terminate(session)
 
 
-def _is_usual(wanted: SessionSetupRequest) -> bool:
-    """Whether it costs no more than an exchange: in a group of the standards, or what is refused at once."""
+def _price(wanted: SessionSetupRequest) -> int:
+    """What the work for a set-up costs at most, as a number of exchanges in a group of 1024 bits."""
     try:
-        numbers = PublicKey.decode(wanted.key).numbers
-    except WireError:
-        return True
-    return len(numbers) < 2 or numbers[1] in known_primes()
+        p = PublicKey.decode(wanted.key).numbers[1]
+    except (WireError, IndexError):
+        return 1  # refused without work
+    bits = min(p.bit_length(), MAX_PRIME_BITS)
+    return max(1, bits * bits >> 20) + (0 if p in known_primes() else CHECK_PRICE)
 
 
 def _claimed(identity: ValueReference) -> Reference | None:

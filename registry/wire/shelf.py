@@ -34,7 +34,7 @@ class Shelf:
 
     def put(self, session: Session) -> Session | None:
         """Add a session, and give the one that had to go for it: of the same source, or else of all."""
-        share = self._shares.get(source_network(session.host), {})
+        share: OrderedDict[int, None] = self._shares.get(source_network(session.host), OrderedDict())
         displaced = None
         if len(share) >= self._per_source_max:
             displaced = self._sessions[next(iter(share))]
