@@ -186,6 +186,10 @@ class NodeMetrics:
         """
         self.cells_of(transport, op_code, code, told, cached=cached).count(elapsed_s, count)
 
+    def requests(self) -> int:
+        """How many answers were counted since the start."""
+        return self._requests.total()
+
     def _make_cells(self, transport: str, op_code: int, code: int, told: str, *, cached: bool) -> AnswerCells:
         requests = self._requests.cell(self._role, transport, op_name(op_code), rc_name(code))
         duration = self._duration.cell(self._role, outcome_of(code, told))

@@ -97,7 +97,7 @@ class WireServer(ABC):
     async def _respond(self, request: Message, peer: Peer, reply: Reply) -> None:
         with request_scope(str(request.envelope.request_id)):
             try:
-                answer = await self._dispatch(request)
+                answer = await self.dispatch(request, peer)
             except Exception as error:
                 answer = self.failed(request, peer, error)
         reply(answer)
@@ -147,7 +147,8 @@ class WireServer(ABC):
             request, code, ErrorBody(message=message).encode(), expires_s=expires_s, stamp=stamp
         )
 
-    async def _dispatch(self, request: Message) -> Answer:
+    async def dispatch(self, request: Message, peer: Peer) -> Answer:
+        """Do what a request asks for. A node that can do more overrides it, and leaves the rest to this one."""
         operation = request.header.op_code
         if operation not in (OpCode.RESOLUTION, OpCode.GET_SITE_INFO):
             text = self.not_supported.format(operation=f"operation {operation} ({op_name(operation)})")
