@@ -61,14 +61,14 @@ UNPROVED: Final = "sessions_unproved"
 PROVED: Final = "sessions"
 """Names of the limits."""
 
-Binding = Literal["address", "network", "none"]
+Binding = Literal["address", "network", "any"]
 """From where the messages of a session are accepted: the address that set it up, its network, or anywhere."""
 
 
 _PLACES: Final[dict[Binding, Callable[[str], str]]] = {
     "address": str,
     "network": source_network,
-    "none": lambda _: "",
+    "any": lambda _: "",
 }
 _ALL: Final = "::"  # an address for everybody, who share its bucket
 _RESULTS: Final = {Unsigned: "missing", BadMac: "failed", SessionReplay: "replayed"}

@@ -211,7 +211,7 @@ async def test_the_answer_to_a_challenge_needs_no_mac(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("binding", "peers"),
-    [("address", {PEER}), ("network", {PEER, NEIGHBOUR}), ("none", {PEER, NEIGHBOUR, STRANGER})],
+    [("address", {PEER}), ("network", {PEER, NEIGHBOUR}), ("any", {PEER, NEIGHBOUR, STRANGER})],
 )
 async def test_a_session_belongs_to_where_it_was_set_up(binding: Binding, peers: set[Peer]) -> None:
     bench = Bench(binding=binding)
