@@ -45,7 +45,10 @@ class SetUp:
 class Sessions(Protocol):
     """The sessions of one process. Every method raises HandleError with the code that the client is told."""
 
-    def enter(self, request: Message) -> Session | None:
+    def decode(self, octets: bytes, peer: Peer) -> Message:
+        """The message in octets, which may be encrypted within a session."""
+
+    def enter(self, request: Message, peer: Peer) -> Session | None:
         """The session that a request names and belongs to, by its MAC and counter; None for an id of no session.
 
         An answer to a challenge has no MAC, and belongs to the session whose challenge it answers.

@@ -12,18 +12,18 @@ from protocol.bodies import ErrorBody, ReferralBody, ResolutionRequest, Resoluti
 from protocol.challenge import Challenge
 from protocol.codes import OpFlag, ResponseCode
 from protocol.handle import Handle
+from protocol.runtime.wire_server import SITE_ANSWER_LIFE_S
 from protocol.site import Site
 from protocol.value import HandleValue, ValueList
 from registry.operations import Operations
 from registry.outcomes import CACHE_TIME_MAX_S, Answer, Denied, Found, Identity, Referred
-from registry.proofs import Proofs
 from registry.record import Refusal
 from registry.wire.administration import Administration
 from registry.wire.call import Call, Unproven
+from registry.wire.proofs import Proofs
 from registry.wire.response import Response
 from registry.wire.status import STATUS_HANDLE, Status
 
-SITE_ANSWER_LIFE_S: Final = 60.0  # our own record changes only with a new start
 HEARTBEAT: Final = b"0"
 """What IDIS clients resolve to see whether a connection lives (DOMAIN.md §3.5, 11)."""
 _HS_SITE: Final = "HS_SITE"

@@ -14,20 +14,19 @@ from typing import Final
 from protocol.admin_bodies import ChallengeAnswerRequest, LoginRequest
 from protocol.bodies import ErrorBody, resolution_body
 from protocol.challenge import challenge_response
-from protocol.codes import OpCode, OpFlag, ResponseCode, op_name
+from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import HandleError, StoreUnavailable
 from protocol.generations import Stamp
 from protocol.handle import Handle
 from protocol.message import Message, answer_version, decode_message
 from protocol.runtime import wire_server
-from protocol.runtime.wire_server import NO_CERTIFICATE
+from protocol.runtime.signing import Signer
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer, Reply
 from protocol.usual import OF_AUTHORITY, AnswerTemplates, UsualRequest, read_usual_request
 from protocol.value import ValueList
 from registry.operations import Operations
 from registry.outcomes import CACHE_TIME_MAX_S, Identity
-from registry.proofs import Proofs
 from registry.reads import READ_TIME_MAX_S, PublicRow, StoreBusy
 from registry.record import Refusal
 from registry.resolution import public_answer
@@ -37,6 +36,7 @@ from registry.wire.challenges import ChallengeStore, Pending, fingerprint
 from registry.wire.listing import Lists
 from registry.wire.logins import Logins
 from registry.wire.policy import ADMINISTRATION, LISTING, WirePolicy, offers_administration
+from registry.wire.proofs import Proofs
 from registry.wire.reading import Readings
 from registry.wire.replies import StoredReplies
 from registry.wire.response import Part, Response
@@ -72,12 +72,13 @@ class WireServer(wire_server.WireServer):
         registered: Registered,
         policy: WirePolicy,
         sessions: Sessions | None = None,
+        signer: Signer | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         answer_time_max_s: float = ANSWER_TIME_MAX_S,
     ) -> None:
-        """sessions: None for a server without them."""
-        super().__init__(site, clock=clock, wall_clock=wall_clock)
+        """sessions: None for a server without them. signer: see WireServer."""
+        super().__init__(site, signer=signer, clock=clock, wall_clock=wall_clock)
         self._operations = operations
         self._templates = AnswerTemplates(authoritative=site.primary, site_serial=site.serial)
         self._challenges = challenges
@@ -171,16 +172,17 @@ class WireServer(wire_server.WireServer):
 
     # From request to call
 
+    def decode(self, octets: bytes, peer: Peer) -> Message:
+        """See WireServer; a session reads what was encrypted in it."""
+        return super().decode(octets, peer) if self._sessions is None else self._sessions.decode(octets, peer)
+
     async def dispatch(self, request: Message, peer: Peer) -> Answer:
         """Do what a request asks for, for whom its session, its connection or its proof says."""
         operation = request.header.op_code
         if operation == OpCode.CHALLENGE_ANSWER:
             return await self._answer_challenge(request, peer)
-        if request.has(OpFlag.CERT):
-            return self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, NO_CERTIFICATE)
         if operation not in self._handlers:
-            text = self.not_supported.format(operation=f"operation {operation} ({op_name(operation)})")
-            return self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text)
+            return self.has_not(request)
         call = self._call(request, peer)
         if call is None:
             return self.refuse(request, ResponseCode.SESSION_TIMEOUT, NO_SESSION)
@@ -197,7 +199,7 @@ class WireServer(wire_server.WireServer):
         identity = self._logins.identity_of(peer)
         if identity is not None:
             return replace(call, identity=identity, is_logged_in=True)
-        session = None if self._sessions is None else self._sessions.enter(request)
+        session = None if self._sessions is None else self._sessions.enter(request, peer)
         return None if session is None else replace(call, session=session, identity=session.identity)
 
     async def _serve(self, call: Call) -> Answer:
@@ -210,7 +212,7 @@ class WireServer(wire_server.WireServer):
             return self._challenge(call)
         except Refusal as refusal:
             response = Response(code=refusal.code, body=ErrorBody(message=refusal.message).encode())
-        except HandleError as error:
+        except (HandleError, TimeoutError) as error:
             return self._sealed(call, self.failed(call.reply_to, call.peer, error))
         return self._answer(call, response)
 
@@ -269,7 +271,7 @@ class WireServer(wire_server.WireServer):
         session_id = answer.envelope.session_id
         pending = self._challenges.take(session_id)
         if pending is None:
-            has_session = self._sessions is not None and self._sessions.enter(answer) is not None
+            has_session = self._sessions is not None and self._sessions.enter(answer, peer) is not None
             code = ResponseCode.AUTHENTICATION_TIMEOUT if has_session else ResponseCode.SESSION_TIMEOUT
             return self.refuse(answer, code, NO_SESSION)
         call = await self._prove(pending, proof, answer, peer)
@@ -282,7 +284,7 @@ class WireServer(wire_server.WireServer):
         call = Call(request=pending.request, reply_to=reply_to_answer(pending.request, answer), peer=peer)
         session_id = pending.request.envelope.session_id
         if self._sessions is not None and session_id not in _NO_SESSION_IDS:
-            call = replace(call, session=self._sessions.enter(answer))
+            call = replace(call, session=self._sessions.enter(answer, peer))
         try:
             identity = await self._proofs.prove(pending.challenge, proof, network=call.network)
         except HandleError as error:
@@ -340,9 +342,9 @@ class WireServer(wire_server.WireServer):
         )
         if response.more is not None:
             answer.more = self._messages(call, response, response.more)
-        elif call.identity is None and call.session is None and response.expires_s is not None:
-            if response.expires_s > self.clock():
-                answer.cache_until_s, answer.stamp = response.expires_s, response.stamp
+        is_for_all = call.identity is None and call.session is None
+        if is_for_all and response.expires_s is not None and response.expires_s > self.clock():
+            answer.cache_until_s, answer.stamp = response.expires_s, response.stamp
         return answer
 
     async def _messages(

@@ -21,9 +21,9 @@ from protocol.signature import HASH_NAMES
 from protocol.value import Permission
 from protocol.valuetypes.hs_pubkey import DSA, RSA, PublicKey
 from registry.context import RECORD_KEY_START, Context
-from registry.desk import Desk
 from registry.outcomes import Identity
 from registry.record import HS_SECKEY, data_of, parse_stored, permissions_of, type_of
+from registry.wire.desk import Desk
 
 HS_PUBKEY: Final = b"HS_PUBKEY"
 KEYS_MAX: Final = 8
