@@ -29,6 +29,12 @@ NO_SERVER_KEY: Final = "This node has no server key to sign with; ask without CE
 
 log = structlog.get_logger(__name__)
 
+HandOver = Callable[[bytes, Peer, Reply], bool]
+
+
+def _nobody(_octets: bytes, _peer: Peer, _reply: Reply) -> bool:
+    return False
+
 
 class WireServer(ABC):
     """The responder of the UDP, TCP and tunnel listeners: octets of a request in, those of the response out."""
@@ -52,6 +58,8 @@ class WireServer(ABC):
         self.signer = signer
         self.clock = clock
         self.wall_clock = wall_clock
+        self.hand_over: HandOver = _nobody
+        """Takes a request that another worker must answer; False for any other, of which nothing is done then."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
@@ -74,11 +82,11 @@ class WireServer(ABC):
         Octets that are no message get RC 4. A message that is itself a response gets silence: two servers
         would otherwise answer each other for ever. How many requests wait at once is bounded by the transports.
         """
-        if not self.answer_soon(octets, peer, reply):
+        if not self.answer_soon(octets, peer, reply) and not self.hand_over(octets, peer, reply):
             self.answer_later(octets, peer, reply)
 
     def answer_later(self, octets: bytes, peer: Peer, reply: Reply) -> None:
-        """The general way of respond(), with a task."""
+        """The general way of respond(), with a task, and without another worker."""
         try:
             request = self.decode(octets, peer)
         except HandleError as error:
