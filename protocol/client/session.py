@@ -12,7 +12,7 @@ from typing import Final, Self
 from protocol.admin_bodies import SessionMode, SessionSetupRequest, SessionSetupResponse
 from protocol.bodies import ErrorBody
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode, rc_name
-from protocol.credential import mac, verify, verify_mac
+from protocol.credential import MAC, Credential, mac, verify, verify_mac
 from protocol.diffie_hellman import ENTROPY_OCTETS, Half, usual_group
 from protocol.encryption import must_be_encrypted
 from protocol.errors import BadMac, BadSignature, SessionFailed, SessionLost, WireError
@@ -44,11 +44,14 @@ Send = Callable[[bytes], Awaitable[bytes]]
 class ClientSession:
     """One session; requests may overlap."""
 
-    def __init__(self, send: Send, session_id: int, key: bytes, version: Version) -> None:
+    def __init__(
+        self, send: Send, server_key: PublicKey, session_id: int, key: bytes, version: Version
+    ) -> None:
         """For set_up(). version: of the answer to the set-up, which is that of every message from then on."""
         self.id = session_id
         self.version = version
         self._send = send
+        self._server_key = server_key
         self._key = key
         self._sent = 0
         self._window = CounterWindow()
@@ -83,7 +86,7 @@ class ClientSession:
         if response_code_of(response) != ResponseCode.SUCCESS:
             raise SessionFailed(f"the server sets up no session: {_told(response)}")
         key = finish_session(half, SessionSetupResponse.decode(rest))
-        return cls(send, response.envelope.session_id, key, response.envelope.version)
+        return cls(send, server_key, response.envelope.session_id, key, response.envelope.version)
 
     async def ask(
         self, operation: OpCode, body: bytes, *, flags: int = DEFAULT_FLAGS
@@ -119,16 +122,22 @@ class ClientSession:
 
     def _check(self, request: Message, response: Message) -> None:
         """Raises unless this is the server's answer to this request, and has not come before."""
-        code = response_code_of(response)
-        if (
-            code in _LOST and not response.credential
-        ):  # of a session that the server forgot it has no key either
-            raise SessionLost(f"the server refuses the session: {_told(response)}")
-        counter = verify_mac(response, self._key)
         if response.envelope.request_id != request.envelope.request_id:
             raise BadMac("an answer to another request")
+        if response_code_of(response) in _LOST:
+            self._refused(response)
+        counter = verify_mac(response, self._key)
         if not self._window.accept(counter):
             raise BadMac("an answer that has come before")
+
+    def _refused(self, response: Message) -> None:
+        """Raises SessionLost for what bears no MAC since the server has no key any more; at best it is signed."""
+        credential = Credential.decode(response.credential) if response.credential else None
+        if credential is not None and credential.kind == MAC:
+            return
+        if credential is not None:
+            verify(response, self._server_key)
+        raise SessionLost(f"the server refuses the session: {_told(response)}")
 
 
 def _request(operation: OpCode, body: bytes, *, flags: int, version: Version, session_id: int = 0) -> Message:

@@ -23,7 +23,6 @@ from protocol.runtime.signing import Signer
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer, Reply
 
-ENCRYPTED: Final = 0x40  # of the third octet of an envelope
 SITE_ANSWER_LIFE_S: Final = 60.0  # our own record changes only with a new start
 NO_SERVER_KEY: Final = "This node has no server key to sign with; ask without CERT."
 
@@ -96,7 +95,7 @@ class WireServer(ABC):
         if request.header.response_code:
             reply(None)
             return
-        is_signed = request.has(OpFlag.CERT)
+        is_signed = request.has(OpFlag.CERT) and self.signs_for(request, peer)
         answering = self._respond_signed(octets, request, peer) if is_signed else self._respond(request, peer)
         task = asyncio.get_running_loop().create_task(_tell(answering, reply))
         self._tasks.add(task)
@@ -105,6 +104,10 @@ class WireServer(ABC):
     def decode(self, octets: bytes, peer: Peer) -> Message:
         """The message in octets. Raises HandleError: WireError for octets that are none."""
         return decode_message(octets)
+
+    def signs_for(self, request: Message, peer: Peer) -> bool:
+        """Whether the answer to a request with CERT is signed; within a session it has a MAC instead."""
+        return True
 
     async def close(self) -> None:
         """Give up what is still worked on; after the listeners are closed."""
@@ -134,8 +137,6 @@ class WireServer(ABC):
         try:
             signer.admit(peer)
             answer = await self._respond(request, peer)
-            if answer.octets[2] & ENCRYPTED:  # within a session, whose MAC it has
-                return answer
             response = await signer.certify(decode_message(answer.octets))
         except Exception as error:
             return self.failed(request, peer, error)

@@ -197,7 +197,7 @@ class Sessions:
             return decode_message(octets)
         if not envelope.session_id:
             raise SessionFailed("an encrypted message, and no session that could read it")
-        session = self._find(envelope.session_id, peer)
+        session = self._found(envelope.session_id, peer)
         if session is None:
             raise SessionLost(LOST)
         try:
@@ -212,7 +212,7 @@ class Sessions:
         An answer to a challenge has no MAC, and belongs to the session whose challenge it answers. Raises Unsigned,
         BadMac or SessionReplay for a request that was not sent by who set up its session, or not for the first time.
         """
-        session = self._find(request.envelope.session_id, peer)
+        session = self._found(request.envelope.session_id, peer)
         if session is None or request.header.op_code == OpCode.CHALLENGE_ANSWER:
             return session
         try:
@@ -231,17 +231,27 @@ class Sessions:
                 shelf.remove(session)
                 self._ids.release(session.id)
 
-    def _find(self, session_id: int, peer: Peer) -> Session | None:
+    def holds(self, session_id: int, peer: Peer) -> bool:
+        """Whether an id names a session of this peer."""
+        session = self._find(session_id)
+        return session is not None and self._is_at_home(session, peer)
+
+    def _found(self, session_id: int, peer: Peer) -> Session | None:
+        session = self._find(session_id)
+        if session is None or self._is_at_home(session, peer):
+            return session
+        self._observer.session_message("elsewhere")
+        return None
+
+    def _find(self, session_id: int) -> Session | None:
         session = self.proved.get(session_id) or self.unproved.get(session_id)
-        if session is None:
-            return None
-        if self._clock() >= self._over_s(session):
+        if session is not None and self._clock() >= self._over_s(session):
             self.terminate(session)
             return None
-        if self._place_of(session.host) != self._place_of(peer.host):
-            self._observer.session_message("elsewhere")
-            return None
         return session
+
+    def _is_at_home(self, session: Session, peer: Peer) -> bool:
+        return self._place_of(session.host) == self._place_of(peer.host)
 
     def _used(self, session: Session) -> None:
         session.used_s = self._clock()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from protocol.bodies import ResolutionRequest, ResolutionResponse
 from protocol.client.session import ClientSession
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.credential import mac, verify
+from protocol.diffie_hellman import ENTROPY_OCTETS, Half, usual_group
 from protocol.errors import BadSignature, SessionLost
 from protocol.handle import Handle
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message, split_digest
@@ -81,7 +83,7 @@ async def test_the_life_of_a_session(registry: RunningRegistry) -> None:
 
     read = await client.ask(OpCode.RESOLUTION, question(), flags=DEFAULT_FLAGS & ~OpFlag.PUBL)
     values = ResolutionResponse.decode(split_digest(read)[1]).values
-    assert [value.index for value in values] == [100, 1, 2] or {value.index for value in values} == {1, 2, 100}
+    assert {value.index for value in values} == {1, 2, 100}
     assert SECRET in read.body
     assert read.has(OpFlag.ENCR)
 
@@ -116,9 +118,7 @@ async def test_what_must_not_pass_in_a_session(registry: RunningRegistry) -> Non
 
     # Whoever has seen the id, and not the key.
     body = HandleRequest(handle=PUMP).encode()
-    plain = Message.request(
-        OpCode.DELETE_HANDLE, body, request_id=5, expiration=0, session_id=session.id
-    )
+    plain = Message.request(OpCode.DELETE_HANDLE, body, request_id=5, expiration=0, session_id=session.id)
     assert await told(where, plain.encode()) == ResponseCode.INVALID_CREDENTIAL
     assert await told(where, mac(plain, bytes(32), 99).encode()) == ResponseCode.INVALID_SESSION_KEY
     hidden = bytearray(plain.encode() + bytes(12))
@@ -163,29 +163,34 @@ async def test_a_set_up_that_another_server_answers_is_not_believed(registry: Ru
     with pytest.raises(BadSignature):
         await ClientSession.set_up(honest, other)
 
-    async def in_between(octets: bytes) -> bytes:
-        return await honest(octets[:-70] + bytes(1) + octets[-69:])
+    async def in_between(octets: bytes) -> bytes:  # somebody who sets up a session of his own
+        setup = decode_message(octets)
+        body = SessionSetupRequest.decode(setup.body)
+        mine = Half.of(usual_group(), bytes(range(ENTROPY_OCTETS))).public.encode()
+        return await honest(
+            replace(setup, body=replace(body, key=mine).encode(), signed_octets=None).encode()
+        )
 
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(BadSignature, match="another request"):
         await ClientSession.set_up(in_between, key)
 
 
-@pytest.mark.parametrize("mode", [SessionMode.CLIENT_KEY, SessionMode.SERVER_KEY, SessionMode.HANDLE_KEY])
-async def test_other_modes_are_refused_in_words(registry: RunningRegistry, mode: SessionMode) -> None:
-    exchange_key = ADMIN if mode is SessionMode.HANDLE_KEY else None
-    body = SessionSetupRequest(mode=mode, timeout_s=60, identity=ADMIN, key=b"key", exchange=exchange_key)
-    flags = DEFAULT_FLAGS | OpFlag.CERT | OpFlag.RRDG
-    request = Message.request(OpCode.SESSION_SETUP, body.encode(), request_id=9, expiration=0, flags=flags)
-    response = await exchange(address(registry), request.encode())
-    assert response.header.response_code == ResponseCode.SESSION_FAILED
-    assert b"Diffie-Hellman" in response.body
-    verify(response, server_key(registry))
+async def test_other_modes_are_refused_in_words(registry: RunningRegistry) -> None:
+    for mode in (SessionMode.CLIENT_KEY, SessionMode.SERVER_KEY, SessionMode.HANDLE_KEY):
+        exchange_key = ADMIN if mode is SessionMode.HANDLE_KEY else None
+        body = SessionSetupRequest(
+            mode=mode, timeout_s=60, identity=ADMIN, key=b"key", exchange=exchange_key
+        ).encode()
+        flags = DEFAULT_FLAGS | OpFlag.CERT | OpFlag.RRDG
+        request = Message.request(OpCode.SESSION_SETUP, body, request_id=9, expiration=0, flags=flags)
+        response = await exchange(address(registry), request.encode())
+        assert response.header.response_code == ResponseCode.SESSION_FAILED
+        assert b"Diffie-Hellman" in response.body
+        verify(response, server_key(registry))
 
 
 async def test_an_id_that_names_nothing_is_answered_with_500(registry: RunningRegistry) -> None:
-    request = Message.request(
-        OpCode.RESOLUTION, question(), request_id=9, expiration=0, session_id=999_999
-    )
+    request = Message.request(OpCode.RESOLUTION, question(), request_id=9, expiration=0, session_id=999_999)
     assert await told(address(registry), request.encode()) == ResponseCode.SESSION_TIMEOUT
     negative = Message.request(
         OpCode.RESOLUTION, question(), request_id=9, expiration=0, session_id=0xFFFF_FFFF
