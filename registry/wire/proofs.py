@@ -62,8 +62,8 @@ class Keys(Protocol):
 
 
 class KnownKeys:
-    """Keys of records that are stored here, of a prefix record also of the copy by which writers are authorised; and the
-    public keys of other nodes, where the node looks for them.
+    """Keys of records that are stored here, of a prefix record also of the copy by which writers are authorised; and
+    the public keys of other nodes, where the node looks for them.
     """
 
     def __init__(self, context: Context) -> None:
@@ -72,10 +72,9 @@ class KnownKeys:
     async def find_keys(self, identity: Identity, kind: bytes) -> Sequence[Key]:
         """See Keys."""
         record = await self._stored(identity.handle)
-        elsewhere = self._context.elsewhere
-        if record is None and elsewhere is not None and kind == HS_PUBKEY:
-            if not await self._context.is_homed(identity.handle):
-                record = await elsewhere.find(identity.handle)
+        elsewhere = await self.holder(identity) if record is None and kind == HS_PUBKEY else None
+        if elsewhere is not None:
+            record = await elsewhere.find(identity.handle)
         return [
             Key(index, data_of(value))
             for index, value in sorted((record or {}).items())
