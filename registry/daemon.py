@@ -18,6 +18,7 @@ from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
 from protocol.runtime.root import Root
 from protocol.runtime.server_key import load_server_key
 from protocol.runtime.signing import Signer
+from protocol.runtime.workers.handover import HandOver
 from protocol.runtime.workers.worker import ALONE, Worker
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
@@ -41,6 +42,7 @@ from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
 from registry.wire.assembly import make_wire_server
+from registry.wire.server import WireServer
 
 
 class RegistryNode:
@@ -198,8 +200,15 @@ class RegistryNode:
         )
         self._resources.callback(signer.close)
         wire = make_wire_server(
-            node, self.settings, self.metrics, observer.registered, self._resources, signer=signer
+            node,
+            self.settings,
+            self.metrics,
+            observer.registered,
+            self._resources,
+            signer=signer,
+            worker=self._worker.number,
         )
+        await self._open_hand_over(wire)
         handles = HandlesApi(
             operations=node.operations,
             metrics=self.metrics,
@@ -219,6 +228,22 @@ class RegistryNode:
         )
         self._resources.push_async_callback(listeners.close)
         return listeners
+
+    async def _open_hand_over(self, wire: WireServer) -> None:
+        """Let the workers of the node answer, for each other, what one of them alone can."""
+        inheritance = self._worker.inheritance
+        if inheritance is None:
+            return
+        hand_over = HandOver(
+            self._worker.number,
+            inheritance.workers,
+            inheritance.meeting_place,
+            wire.answer_later,
+            self.metrics.limit_reached,
+        )
+        await hand_over.open()
+        self._resources.push_async_callback(hand_over.close)
+        wire.hand_over = hand_over.take
 
     def _make_cache(self, generations: Generations) -> AnswerCache | None:
         octets_max = self.settings.answer_cache_octets_max

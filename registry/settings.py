@@ -119,6 +119,15 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     default_ttl_s: Annotated[int, Meta(ge=0, le=172_800)] = 86_400
     """TTL of a value that is registered without one; clients never keep a value longer than two days."""
 
+    session_idle_max_s: Annotated[int, Meta(ge=10, le=86_400)] = 3_600
+    """Seconds that a session of the Handle protocol lives unused at most; clients may ask for less. Deployed servers
+    allow a day. An hour, since the key that opened a session may be withdrawn meanwhile, and clients set up a new one
+    without being told."""
+
+    session_source: Literal["address", "network", "any"] = "address"
+    """From where the messages of a session are taken: the address that set it up; its network, IPv4 /24 or IPv6 /56,
+    for clients behind a translator with several addresses; or anywhere."""
+
     statistics_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
     """Seconds between two writes of the day's counters; what a crash can lose of them."""
 

@@ -20,6 +20,7 @@ from registry.wire.proofs import Floors, KnownKeys, Proofs
 from registry.wire.replies import StoredReplies
 from registry.wire.server import WireServer
 from registry.wire.session_ids import SessionIds
+from registry.wire.sessions import Sessions
 from registry.wire.status import Status
 
 SECRET_CODES: Final = {
@@ -56,10 +57,21 @@ def make_wire_server(
     async def is_barred(identity: Identity) -> bool:
         return operations.is_barred is not None and await operations.is_barred(identity)
 
+    ids = SessionIds(worker)
+    sessions = Sessions(
+        ids,
+        desk,
+        observer=metrics,
+        idle_max_s=settings.session_idle_max_s,
+        binding=settings.session_source,
+        case_sensitive=settings.case_sensitive,
+        clock=clock,
+    )
+    metrics.watch_sessions(lambda: len(sessions.unproved), lambda: len(sessions.proved))
     server = WireServer(
         operations,
         node.site,
-        challenges=ChallengeStore(SessionIds(worker), clock=clock, on_limit=metrics.limit_reached),
+        challenges=ChallengeStore(ids, clock=clock, on_limit=metrics.limit_reached),
         proofs=Proofs(
             KnownKeys(operations.context),
             desk,
@@ -71,6 +83,7 @@ def make_wire_server(
         status=Status(operations, requests=metrics.requests, clock=clock, wall_clock=wall_clock),
         registered=registered,
         policy=policy_of(settings),
+        sessions=sessions,
         signer=signer,
         clock=clock,
         wall_clock=wall_clock,

@@ -62,6 +62,7 @@ ORDER: Final = {
         "credential",
         "challenge",
         "private_key",
+        "diffie_hellman",
         "session",
         "short_answer",
         "usual",
