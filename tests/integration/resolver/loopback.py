@@ -26,8 +26,8 @@ from protocol.value import HandleValue, ValueList
 from resolver.daemon import RecursiveNode
 from resolver.settings import OpenNetwork, ResolverSettings
 from tests.support import scratch
-from tests.support.server_keys import give_server_key
 from tests.support.scratch import new_directory
+from tests.support.server_keys import give_server_key
 from tests.support.transport import as_responder
 
 HOST: Final = "127.0.0.1"
