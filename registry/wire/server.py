@@ -15,7 +15,7 @@ from protocol.admin_bodies import ChallengeAnswerRequest, LoginRequest
 from protocol.bodies import ErrorBody, resolution_body
 from protocol.challenge import challenge_response
 from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import HandleError, StoreUnavailable
+from protocol.errors import HandleError, SessionLost, StoreUnavailable
 from protocol.generations import Stamp
 from protocol.handle import Handle
 from protocol.message import Message, answer_version, decode_message
@@ -291,7 +291,7 @@ class WireServer(wire_server.WireServer):
         pending = self._challenges.take(session_id)
         if pending is None:
             if session is None:
-                return self.refuse(answer, ResponseCode.SESSION_TIMEOUT, NO_SESSION)
+                raise SessionLost(NO_SESSION)
             raise ChallengeGone("no challenge of the session waits for an answer; send the request again")
         call = await self._prove(pending, proof, answer, peer, session)
         return await self._serve(call)

@@ -13,14 +13,8 @@ from protocol.site import Site
 from protocol.value import HandleValue, ValueReference
 from registry.wire.listing import NAMES_MAX
 from tests.integration.registry.bench import admin, url
-from tests.integration.registry.wire.conftest import (
-    ADMIN,
-    STRANGER,
-    Wired,
-    listed,
-    restricted,
-)
 from tests.support.handle_client import Proof, Transport
+from tests.support.wired import ADMIN, STRANGER, Wired, listed, restricted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
