@@ -20,7 +20,7 @@ from protocol.client.session import ClientSession
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.credential import mac, verify, verify_mac
 from protocol.diffie_hellman import ENTROPY_OCTETS, Half, decode_public, usual_group
-from protocol.errors import BadSignature, SessionLost
+from protocol.errors import BadMac, BadSignature, SessionLost
 from protocol.handle import Handle
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message, split_digest
 from protocol.session import finish_session
@@ -151,6 +151,13 @@ async def test_what_must_not_pass_in_a_session(registry: RunningRegistry) -> Non
         await session.ask(OpCode.DELETE_HANDLE, body)
     session._send = send
     answered = await send(stolen[0])
+
+    async def answer_again(_octets: bytes) -> bytes:  # with what was true a moment ago
+        return answered
+
+    session._send = answer_again
+    with pytest.raises(BadMac):
+        await session.ask(OpCode.DELETE_HANDLE, body)
     assert decode_message(answered).header.response_code == ResponseCode.SUCCESS
 
 
