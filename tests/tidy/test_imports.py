@@ -64,6 +64,7 @@ ORDER: Final = {
         "private_key",
         "diffie_hellman",
         "session",
+        "encryption",
         "short_answer",
         "usual",
         "generations",

@@ -15,7 +15,7 @@ from protocol.codes import ResponseCode
 from protocol.runtime.session_ids import worker_of
 from protocol.runtime.workers.channel import Channel
 from protocol.runtime.workers.neighbour import Handed, Neighbour, Part
-from protocol.transport.base import Answer, InFlight, Peer, Reply, Responder, refusal
+from protocol.transport.base import Answer, InFlight, Peer, Reply, Responder, refusal, respond
 from protocol.transport.sockets import open_local
 
 HANDED_MAX: Final = 256  # requests that wait for one other worker; each costs a descriptor here and there
@@ -91,7 +91,7 @@ class HandOver:
         except TimeoutError:
             answer = Answer(octets=refusal(octets, ResponseCode.ERROR, SILENT))
         except (OSError, EOFError):
-            self._responder(octets, peer, reply)
+            respond(self._responder, octets, peer, reply)
             return
         reply(answer)
 
@@ -121,7 +121,8 @@ class HandOver:
             if not answered.done():
                 answered.set_result(answer)
 
-        self._responder(handed.octets, Peer(handed.host, handed.port, handed.transport), reply)
+        peer = Peer(handed.host, handed.port, handed.transport)
+        respond(self._responder, handed.octets, peer, reply)
         answer = await answered
         if answer is None:
             await channel.send(Part(None))

@@ -8,20 +8,30 @@ from typing import Final
 
 import pytest
 
-from protocol.admin_bodies import HandleRequest, SessionMode, SessionSetupRequest, ValuesRequest
+from protocol.admin_bodies import (
+    HandleRequest,
+    SessionMode,
+    SessionSetupRequest,
+    SessionSetupResponse,
+    ValuesRequest,
+)
 from protocol.bodies import ResolutionRequest, ResolutionResponse
 from protocol.client.session import ClientSession
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
-from protocol.credential import mac, verify
-from protocol.diffie_hellman import ENTROPY_OCTETS, Half, usual_group
-from protocol.errors import BadSignature, SessionLost
+from protocol.credential import mac, verify, verify_mac
+from protocol.diffie_hellman import ENTROPY_OCTETS, Half, decode_public, usual_group
+from protocol.errors import BadMac, BadSignature, SessionLost
 from protocol.handle import Handle
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message, split_digest
+from protocol.session import finish_session
+from protocol.transport.udp_exchange import UdpExchanger
 from protocol.value import HandleValue, Permission, ValueList, ValueReference
 from protocol.valuetypes import Admin, PublicKey
 from tests.support.asking import Address
 from tests.support.registries import LOOPBACK, RunningRegistry, running_registry
 from tests.support.session_client import SessionClient, over_tcp
+from tests.support.transport import WAIT_S
+from tests.support.vectors import recorded, recordings
 
 ADMIN: Final = ValueReference(b"88.1/ADMIN", 300)
 PUMP: Final = Handle.parse("88.1/pump-7")
@@ -61,7 +71,7 @@ def question(*indexes: int) -> bytes:
 
 async def exchange(address: Address, octets: bytes, *, source: str = LOOPBACK) -> Message:
     """One message from an address of our choice, as it is."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
         writer.write(octets)
         writer.write_eof()
@@ -97,6 +107,8 @@ async def test_the_life_of_a_session(registry: RunningRegistry) -> None:
     assert client.challenges == 1
 
     await client.session.end()
+    signed = registry.node.collectors.get_sample_value("handlegrid_signatures_total", {"result": "signed"})
+    assert signed == 1  # the answer to the set-up; all others have a MAC
     with pytest.raises(SessionLost):
         await client.ask(OpCode.RESOLUTION, question())
 
@@ -139,6 +151,13 @@ async def test_what_must_not_pass_in_a_session(registry: RunningRegistry) -> Non
         await session.ask(OpCode.DELETE_HANDLE, body)
     session._send = send
     answered = await send(stolen[0])
+
+    async def answer_again(_octets: bytes) -> bytes:  # with what was true a moment ago
+        return answered
+
+    session._send = answer_again
+    with pytest.raises(BadMac):
+        await session.ask(OpCode.DELETE_HANDLE, body)
     assert decode_message(answered).header.response_code == ResponseCode.SUCCESS
 
 
@@ -187,6 +206,31 @@ async def test_other_modes_are_refused_in_words(registry: RunningRegistry) -> No
         assert response.header.response_code == ResponseCode.SESSION_FAILED
         assert b"Diffie-Hellman" in response.body
         verify(response, server_key(registry))
+
+
+async def test_a_deployed_client_sets_up_its_session_over_datagrams(registry: RunningRegistry) -> None:
+    (recording,) = [message for message in recorded() if message.name == "tcp_session_dh_mac#0"]
+    exponent = int(recordings()["tcp_session_dh_mac"]["session"]["dh_client_private_x"], 16)
+    setup, udp = decode_message(recording.octets), UdpExchanger()
+    deadline_s = asyncio.get_running_loop().time() + WAIT_S
+    response = await udp.exchange(*registry.node.addresses.udp[0], setup, deadline_s=deadline_s)
+    await udp.close()
+    verify(response, server_key(registry))
+    group, _ = decode_public(SessionSetupRequest.decode(setup.body).key)
+    told_by_server = SessionSetupResponse.decode(split_digest(response)[1])
+    key = finish_session(Half(group, exponent), told_by_server)
+
+    asked = Message.request(
+        OpCode.RESOLUTION,
+        question(),
+        request_id=5,
+        expiration=0,
+        flags=OpFlag.CERT,
+        session_id=response.envelope.session_id,
+    )
+    answer = await exchange(address(registry), mac(asked, key, 1).encode())
+    assert answer.header.response_code == ResponseCode.HANDLE_NOT_FOUND
+    assert verify_mac(answer, key) == 1
 
 
 async def test_an_id_that_names_nothing_is_answered_with_500(registry: RunningRegistry) -> None:
