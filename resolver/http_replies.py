@@ -9,11 +9,11 @@ from aiohttp import web
 from protocol.codes import OpCode, ResponseCode, http_status
 from protocol.errors import HandleError, ResolutionFailed, Unreachable
 from protocol.jsonform import record_to_json
+from protocol.runtime.single_flight import TooBusy
 from protocol.transport.http_answers import for_any_origin
 from protocol.transport.http_cache import REUSE, Reuse
 from protocol.transport.http_target import Target
 from resolver.cache.policy import Entry
-from resolver.cache.singleflight import TooBusy
 from resolver.http_headers import Life, TimedHeaders, work_told
 from resolver.pages import Pages
 from resolver.recursor import Origin
