@@ -53,6 +53,8 @@ class Context:
     generations: Generations
     wall_clock: Callable[[], float]
     case_sensitive: bool = False
+    on_limit: Callable[[str], None] | None = None
+    """Told which named limit a question met."""
 
     def key_of(self, handle: Handle) -> bytes:
         """The storage key of a handle under this node's case rule."""

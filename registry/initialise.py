@@ -62,6 +62,10 @@ class NodeSettings(Protocol):
         """Whether suffixes that differ in the case of ASCII letters are different names."""
 
     @property
+    def template_delimiter(self) -> str:
+        """What parts names that templates make, where no template says."""
+
+    @property
     def description(self) -> str:
         """Text for the site record."""
 

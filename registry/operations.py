@@ -39,6 +39,7 @@ class Operations:
         generations: Generations,
         wall_clock: Callable[[], float],
         case_sensitive: bool = False,
+        on_limit: Callable[[str], None] | None = None,
     ) -> None:
         context = Context(
             store=store,
@@ -47,6 +48,7 @@ class Operations:
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=case_sensitive,
+            on_limit=on_limit,
         )
         self.context = context
         self.is_barred: Callable[[Identity], Awaitable[bool]] | None = None
@@ -84,7 +86,8 @@ class Operations:
         refer: bool = True,
         reader: Actor | None = None,
     ) -> Answer:
-        """Answer a resolution from what this node stores; never from its authorisation copies.
+        """Answer a resolution from what this node stores, or make the answer by a template; never give away an
+        authorisation copy.
 
         refer: False for a request with DNRF: 100 or 301 in place of a referral.
         reader: None selects publicly readable values only; an authenticated identity also gets the restricted ones

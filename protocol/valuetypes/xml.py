@@ -16,6 +16,7 @@ def parse_xml(data: bytes) -> ET.Element:
     if b"\0" in data or any(word in data.upper() for word in _FORBIDDEN):
         raise Malformed("an XML document with a document type or in another encoding than UTF-8")
     try:
-        return ET.fromstring(data)  # noqa: S314 - document types, the way of every known attack, are refused above
+        parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - document types, the way of every known attack, are refused
+        return ET.fromstring(data, parser=parser)  # noqa: S314 - another encoding could hide them
     except (ET.ParseError, ValueError, LookupError) as error:
         raise Malformed(f"not well-formed XML: {error}") from None
