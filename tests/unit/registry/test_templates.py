@@ -12,6 +12,16 @@ from registry.namespaces.template import DEPTH_MAX, ELEMENTS_MAX, PATTERNS_MAX, 
 from tests.unit.registry.namespaces import BASE, EMAIL, URL, V36, build, stored, template
 
 
+NESTED = (
+    '<if test="matches" expression="(A)-(x)?7"><if value="base" test="equals" expression="1234/ABC">'
+    '<value type="T" data="[$1][$2]"/></if></if>'
+)
+SHADOWED = (
+    '<def parameter="p" data="outer"/><if test="equals" expression="a-7"><def parameter="p" data="in"/></if>'
+    '<value type="T" data="${p}"/>'
+)
+
+
 @pytest.mark.parametrize(
     ("extension", "address"),
     [
@@ -41,21 +51,13 @@ def test_the_example_of_the_manual(extension: str, address: str) -> None:
             '<if test="matches" expression="([a-z])-([0-9]+)"><value type="T" data="$2:$1:$0:${extension[2]}"/></if>',
             "7:a:a-7:7",
         ),
-        (
-            '<if test="matches" expression="(A)-(x)?7"><if value="base" test="equals" expression="1234/ABC">'
-             '<value type="T" data="[$1][$2]"/></if></if>',
-            "[a][]",
-        ),
+        (NESTED, "[a][]"),
         ('<if test="matches" expression="a" negate="true"><value type="T" data="not ${extension}"/></if>', "not a-7"),
         ('<if test="matches" expression="-"/><else><value type="T" data="part"/></else>', "part"),
         ('<if test="equals" expression="A-7"><value type="T" data="${extension}"/></if>', "a-7"),
         ('<if test="equals" expression="x"/><else><value type="T" data="else"/></else>', "else"),
         ('<if value="nobody" test="equals" expression="x" negate="TRUE"><value type="T" data="1"/></if>', "1"),
-        (
-            '<def parameter="p" data="outer"/><if test="equals" expression="a-7"><def parameter="p" data="in"/></if>'
-             '<value type="T" data="${p}"/>',
-            "outer",
-        ),
+        (SHADOWED, "outer"),
         (r'<if test="matches" expression="\Qa-\E\d"><value type="T" data="quoted"/></if>', "quoted"),
         ('<if test="matches" expression="[[:alpha:]][^]]+"><value type="T" data="class"/></if>', "class"),
         ('<!-- a remark --><value type="T" data="1"/>', "1"),
