@@ -29,7 +29,7 @@ from registry.rest.handles import HandlesApi
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
-from registry.wire_server import WireServer
+from registry.wire.server import WireServer
 
 
 class RegistryNode:

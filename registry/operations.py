@@ -4,23 +4,33 @@ Every front end (Handle protocol, REST, import, commands) calls these and nothin
 A single creation is a batch of one. Results come in the order of the batch.
 """
 
+import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from protocol.generations import Generations, Stamp
-from protocol.handle import Handle
-from protocol.value import ValueList
+from protocol.handle import Handle, Prefix
+from protocol.value import Permission, ValueList, ValueReference
 from registry.authenticate import check_secret
-from registry.context import Context
-from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Result
+from registry.context import Context, check_homed
+from registry.homing import home, unhome
+from registry.listing import PAGE_MAX, Count, Listing, Page
+from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Rejected, Result
+from registry.permission import reference_of
 from registry.prefixes import Prefixes
 from registry.reads import Waiter
-from registry.resolution import Query, Reading
+from registry.record import Refusal, Values, permissions_of
+from registry.resolution import UNTOLD, Query, Reading
 from registry.seal import Sealer
 from registry.store import Store
 from registry.transaction import Transaction
+from registry.work import target_text
 from registry.writing import Action
+
+READING: Final = "identifier.read_restricted"
+"""What the audit log calls that values were read which are not public."""
 
 
 class Operations:
@@ -40,7 +50,9 @@ class Operations:
         wall_clock: Callable[[], float],
         case_sensitive: bool = False,
         on_limit: Callable[[str], None] | None = None,
+        server_admins: Iterable[Identity] = (),
     ) -> None:
+        """server_admins: administrators of the node itself; index 0 stands for any key of the handle."""
         context = Context(
             store=store,
             prefixes=prefixes,
@@ -49,6 +61,10 @@ class Operations:
             wall_clock=wall_clock,
             case_sensitive=case_sensitive,
             on_limit=on_limit,
+            server_admins=frozenset(
+                reference_of(ValueReference(identity.handle.octets, identity.index))
+                for identity in server_admins
+            ),
         )
         self.context = context
         self.is_barred: Callable[[Identity], Awaitable[bool]] | None = None
@@ -56,6 +72,7 @@ class Operations:
         self.on_commit: Callable[[Origin, Counter[Action]], None] | None = None
         """Told what each transaction changed, once it is committed."""
         self._reading = Reading(context)
+        self._listing = Listing(context)
 
     @asynccontextmanager
     async def transaction(self, origin: Origin, *, commit: bool = True) -> AsyncIterator[Transaction]:
@@ -85,6 +102,7 @@ class Operations:
         types: Sequence[str] = (),
         refer: bool = True,
         reader: Actor | None = None,
+        public_only: bool = True,
     ) -> Answer:
         """Answer a resolution from what this node stores, or make the answer by a template; never give away an
         authorisation copy.
@@ -92,9 +110,35 @@ class Operations:
         refer: False for a request with DNRF: 100 or 301 in place of a referral.
         reader: None selects publicly readable values only; an authenticated identity also gets the restricted ones
             if it has READ_VALUE, and 400 if it asks for them without.
+        public_only: False for who wants the restricted values too and has not said who he is: 402 when there are any.
         """
-        query = Query(handle=handle, indexes=indexes, types=types, refer=refer, reader=reader)
+        query = Query(
+            handle=handle, indexes=indexes, types=types, refer=refer, reader=reader, public_only=public_only
+        )
         return await self._reading.resolve(query)
+
+    async def note_reading(self, handle: Handle, values: ValueList, origin: Origin) -> None:
+        """Enter into the audit log, before they are told, that values are read which are not public."""
+        if any(not permissions_of(value) & Permission.PUBLIC_READ for value in values.slices()):
+            async with self.transaction(origin) as transaction:
+                held = (await transaction.table(handle)).rows.get(handle.prefix.key)
+                holder = None if held is None else held.organisation
+                transaction.audit(READING, target_text(handle.octets), organisation=holder)
+
+    async def misplaced(self, handle: Handle) -> Rejected | None:
+        """Why a handle cannot be written here, whoever asks, which everybody may know: 301."""
+        try:
+            check_homed(handle, await self.context.prefixes.around(handle))
+        except Refusal as refusal:
+            return Rejected(handle, refusal.code, refusal.message)
+        return None
+
+    async def stored(self, handle: Handle) -> Values | None:
+        """All values of a handle that exists, drafts aside; for rules that hold before anybody has proved who asks."""
+        context = self.context
+        key = context.key_of(handle)
+        row = (await context.store.find([key])).get(key)
+        return context.values_of(row) if row is not None and row.state not in UNTOLD else None
 
     def ask(self, name: bytes, waiter: Waiter) -> Stamp | None:
         """Ask for the row of a handle, without a task, when its prefix is homed here and active as far as memory tells.
@@ -142,6 +186,15 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.put_values(handle, values, by=by, overwrite=overwrite)
 
+    async def modify_values(
+        self, handle: Handle, values: ValueList, *, by: Actor, origin: Origin = COMMAND
+    ) -> Result:
+        """Replace values that exist: Replaced, Unchanged, or Rejected with 7, 100, 200 (one is missing; nothing is
+        changed), 201 twice, 202, 301, 400, 401.
+        """
+        async with self.transaction(origin) as transaction:
+            return await transaction.modify_values(handle, values, by=by)
+
     async def remove_values(
         self, handle: Handle, indexes: Sequence[int], *, by: Actor, origin: Origin = COMMAND
     ) -> Result:
@@ -154,6 +207,47 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.delete(batch, by=by)
 
+    async def list_handles(
+        self, prefix: Prefix, *, by: Actor, after: bytes = b"", limit: int = PAGE_MAX
+    ) -> Page | Rejected:
+        """A page of the names of the handles of a prefix, ascending; Rejected with 301 or 400 (LIST_HANDLES).
+
+        after: what the page before gave; empty begins. limit: rows that are looked at, PAGE_MAX at most.
+        """
+        return await self._listing.handles(prefix, by=by, after=after, limit=limit)
+
+    async def list_derived(
+        self, prefix: Prefix, *, by: Actor, after: bytes = b"", limit: int = PAGE_MAX
+    ) -> Page | Rejected:
+        """A page of the prefix records below a prefix that this node holds, as list_handles()."""
+        return await self._listing.derived(prefix, by=by, after=after, limit=limit)
+
+    async def count_handles(self, prefix: Prefix, *, by: Actor) -> Count | Rejected:
+        """How many handles a prefix has, exact up to COUNT_MAX; Rejected with 301 or 400 (LIST_HANDLES)."""
+        return await self._listing.count(prefix, by=by)
+
+    async def homed(self, *, after: bytes = b"", limit: int = PAGE_MAX) -> Page:
+        """A page of the prefixes (P, not 0.NA/P) that this node homes. Whether one may ask is for who asks to say."""
+        return await self._listing.homed(after=after, limit=limit)
+
+    async def home(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
+        """Home a prefix; None when it is homed now. Whether one may is for who asks to say.
+
+        Who homes it has every right on it until its record is known here. Rejected with 5 for a prefix that was
+        allocated to an organisation, or has moved: that is decided elsewhere.
+        """
+        async with self.transaction(origin) as transaction:
+            return await home(transaction, prefix, by)
+
+    async def unhome(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
+        """Answer for a prefix no more; its handles stay in the database. None when it is done.
+
+        Rejected with 301 when it is not homed, 5 when it was allocated to an organisation, or is the administrator's
+        own.
+        """
+        async with self.transaction(origin) as transaction:
+            return await unhome(transaction, prefix, by)
+
     async def authenticate(self, claimed: Identity, secret: bytes) -> Identity | None:
         """Check a secret against the HS_SECKEY value that claimed names, in records stored here only.
 
@@ -163,3 +257,8 @@ class Operations:
         if identity is not None and self.is_barred is not None and await self.is_barred(identity):
             return None
         return identity
+
+
+def minted(start: Handle) -> Handle:
+    """A name that nobody has: what is given, which holds the slash, and a random UUID in lower case (PROTOCOL §1.7)."""
+    return Handle.parse(start.octets + str(uuid.uuid4()).encode())
