@@ -168,7 +168,11 @@ def _keys_around(subject: bytes) -> list[bytes]:
 
 
 def _template(rows: Mapping[bytes, PrefixRow], subject: bytes) -> StoredTemplate | None:
-    """The template in the record of a prefix, else the one in that of 0.NA, for all. Source: PROTOCOL.md §1.6."""
+    """The template in the record of a prefix, else the one in that of 0.NA, which a root knows: the one for all.
+
+    The first of all prefixes ends no denial that is cached already: they live for CACHE_TIME_MAX_S.
+    Source: PROTOCOL.md §1.6.
+    """
     for key in (subject, ROOT_PREFIX_OCTETS):
         row = rows.get(key)
         found = None if row is None else template_of(row.authorisation)

@@ -11,7 +11,6 @@ from registry.namespaces.building import FOLLOWED_MAX, NameNotFound, TooCostly
 from registry.namespaces.template import DEPTH_MAX, ELEMENTS_MAX, PATTERNS_MAX, parse_template, template_of
 from tests.unit.registry.namespaces import BASE, EMAIL, URL, V36, build, stored, template
 
-
 NESTED = (
     '<if test="matches" expression="(A)-(x)?7"><if value="base" test="equals" expression="1234/ABC">'
     '<value type="T" data="[$1][$2]"/></if></if>'
