@@ -8,7 +8,7 @@ import pytest
 
 from protocol.codes import ResponseCode
 from protocol.handle import Handle
-from protocol.value import DEFAULT_PERMISSIONS, SECRET_PERMISSIONS, HandleValue, TtlType
+from protocol.value import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, SECRET_PERMISSIONS, HandleValue, TtlType
 from registry.outcomes import COMMAND, OPERATOR, Actor, Answer, Created, Denied, Found, Rejected
 from registry.prefixes import Prefixes, PrefixStatus
 from registry.templating import TOO_COSTLY
@@ -19,13 +19,13 @@ from tests.unit.registry.namespaces import V36, template
 PUMP = "http://example.org/pump"
 
 
-def namespace(document: str, index: int = 10, **fields: int) -> HandleValue:
-    return HandleValue(index=index, type="HS_NAMESPACE", data=document.encode(), **fields)
+def namespace(document: str, *, ttl: int = DEFAULT_TTL_S) -> HandleValue:
+    return HandleValue(index=10, type="HS_NAMESPACE", data=document.encode(), ttl=ttl)
 
 
-async def with_template(bench: Bench, document: str = V36, **fields: int) -> None:
+async def with_template(bench: Bench, document: str = V36, *, ttl: int = DEFAULT_TTL_S) -> None:
     """A prefix with a template, and a base."""
-    await bench.home("88.100", admin(), namespace(document, **fields))
+    await bench.home("88.100", admin(), namespace(document, ttl=ttl))
     await bench.create("88.100/pump", url(PUMP), admin())
 
 
@@ -194,7 +194,9 @@ async def test_namespaces_inherit_from_that_of_everything_to_that_of_the_base(ro
     ):
         before = await root.ask("88/pump@7")
         await (root.put if record == "88/pump" else root.create)(record, value)
-        assert record == "0.NA/0.NA" or not is_current(root, before)  # a denial where there was none lives for 30 s
+        assert record == "0.NA/0.NA" or not is_current(
+            root, before
+        )  # a denial where there was none lives for 30 s
         (made,) = await root.values("88/pump@7")
         assert made.data in value.data
     await root.put("88/pump", namespace("<namespace/>"))
