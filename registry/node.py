@@ -11,8 +11,10 @@ from functools import partial
 
 from protocol.generations import Generations
 from protocol.site import Site
+from registry.elsewhere import Elsewhere
 from registry.initialise import GENERATIONS_FILE, NodeSettings, initialise
 from registry.operations import Operations
+from registry.outcomes import Identity
 from registry.prefixes import Prefixes
 from registry.reads import WAITING_READS
 from registry.seal import Sealer, load_node_key
@@ -40,11 +42,13 @@ async def open_node(
     on_wait: Callable[[float], None] | None = None,
     on_limit: Callable[[str], None] | None = None,
     wall_clock: Callable[[], float] = time.time,
+    elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[Node]:
     """Initialise the node where that is not done yet, and open it for the duration of the block.
 
     unsafe: accept a database that may lose acknowledged writes in a crash.
-    on_wait: see Store.open. on_limit: told of every request that met a named limit.
+    on_wait: see Store.open. on_limit: told of every request that met a named limit. elsewhere: finds keys and groups of
+        other nodes; it stays the caller's.
     Raises SettingsError (what to change) or StoreUnavailable (the database does not answer).
     """
     site = await initialise(settings, unsafe=unsafe, wall_clock=wall_clock)
@@ -67,6 +71,8 @@ async def open_node(
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,
             on_limit=on_limit,
+            elsewhere=elsewhere,
+            server_admins=map(Identity.parse, settings.server_admins),
         )
         yield Node(site=site, store=store, prefixes=prefixes, generations=generations, operations=operations)
     finally:
