@@ -26,8 +26,8 @@ from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
 from registry.operations import Operations
 from registry.reads import WAITING_READS
-from registry.rest.app import RestApi
-from registry.rest.handles import HandlesApi
+from registry.rest.mount import make_rest_api
+from registry.rest.sessions import CLEAN_S, HttpSessions
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
@@ -112,7 +112,7 @@ class RegistryNode:
         await watch.probe()
         self.checks = (Check(name="database", probe=watch.probe),)
         api = self._api = make_api(node, settings, self.metrics, buckets=buckets)
-        self._start_tasks(statistics, watch, api)
+        self._start_tasks(statistics, watch, api, HttpSessions.of(node))
         observer = RegistryObserver(self.metrics, statistics, settings.query_sampler())
         node.operations.on_commit = observer.committed
         listeners = await self._open_listeners(node, api, observer)
@@ -136,7 +136,9 @@ class RegistryNode:
             remedy = "start that database, or correct `database` in the settings"
             raise StoreUnavailable(f"node {settings.name}: {error} (database {where}); {remedy}") from error
 
-    def _start_tasks(self, statistics: DailyStatistics, watch: DatabaseWatch, api: Api) -> None:
+    def _start_tasks(
+        self, statistics: DailyStatistics, watch: DatabaseWatch, api: Api, sessions: HttpSessions
+    ) -> None:
         """Start what runs beside the requests; it ends after the listeners and before the database is closed."""
         ended = asyncio.Event()
         works = [
@@ -148,6 +150,7 @@ class RegistryNode:
             works += [
                 Sequencer.of(self.settings, self.metrics).run(ended),
                 api.services.peers.run(ended),
+                repeat(sessions.clean, CLEAN_S, ended),
                 *(repeat(action, period_s, ended) for action, period_s in api.node_tasks),
             ]
         tasks = [asyncio.create_task(work) for work in works]
@@ -165,14 +168,7 @@ class RegistryNode:
     async def _open_listeners(self, node: Node, api: Api, observer: RegistryObserver) -> Listeners:
         wire = WireServer(node.operations, node.site)
         self._resources.push_async_callback(wire.close)
-        handles = HandlesApi(
-            operations=node.operations,
-            metrics=self.metrics,
-            observer=observer,
-            plain_http_credentials=self.settings.plain_http_credentials,
-            default_ttl_s=self.settings.default_ttl_s,
-        )
-        rest = RestApi(handles=handles, api=api.app, site=node.site, on_answer=observer.answered_http)
+        rest = make_rest_api(node, api.app, self.settings, self.metrics, observer)
         listeners = await open_listeners(
             self.settings,
             wire.respond,

@@ -104,6 +104,8 @@ ORDER: Final = {
         "listing",
         "resolution",
         "operations",
+        "key_work",
+        "identities",
         "gathering",
         "sequencer",
         "own_site",

@@ -1,0 +1,59 @@
+"""The record API of a node, put together from what the node consists of."""
+
+from protocol.handle import Prefix
+from registry.api.app import ApiApp
+from registry.identities import Identities
+from registry.initialise import SERVER_KEY_FILE, administrator_of
+from registry.key_work import KeyWork
+from registry.metrics import RegistryMetrics
+from registry.node import Node
+from registry.own_site import load_server_key
+from registry.rest.app import RestApi
+from registry.rest.callers import Callers
+from registry.rest.handles import HandlesApi
+from registry.rest.listing import ListingApi
+from registry.rest.prefixes import PrefixesApi
+from registry.rest.server_signature import Signatures
+from registry.rest.session_api import SessionApi
+from registry.rest.sessions import HttpSessions
+from registry.rest.verifications import VerificationsApi
+from registry.settings import RegistrySettings
+from registry.statistics import RegistryObserver
+
+
+def make_rest_api(
+    node: Node,
+    api: ApiApp,
+    settings: RegistrySettings,
+    metrics: RegistryMetrics,
+    observer: RegistryObserver,
+) -> RestApi:
+    """Return the public HTTP interface of an open node; raises SettingsError without its server key."""
+    work = KeyWork(metrics.limit_reached)
+    callers = Callers(
+        identities=Identities(node.operations, work),
+        sessions=HttpSessions.of(node),
+        signatures=Signatures(load_server_key(settings.data_dir / SERVER_KEY_FILE), work),
+        metrics=metrics,
+        plain_http_credentials=settings.plain_http_credentials,
+    )
+    administrator = administrator_of(Prefix.parse(settings.homes[0]))
+    return RestApi(
+        handles=HandlesApi(
+            operations=node.operations,
+            callers=callers,
+            observer=observer,
+            default_ttl_s=settings.default_ttl_s,
+        ),
+        listing=ListingApi(operations=node.operations, callers=callers),
+        prefixes=PrefixesApi(
+            operations=node.operations,
+            callers=callers,
+            is_node_administrator=lambda identity: identity == administrator,
+        ),
+        sessions=SessionApi(callers=callers),
+        verifications=VerificationsApi(callers=callers),
+        api=api,
+        site=node.site,
+        on_answer=observer.answered_http,
+    )
