@@ -13,7 +13,7 @@ from protocol.valuetypes import AdminPermission
 from protocol.valuetypes.hs_site import BELOW_TYPES
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
-from registry.outcomes import Actor, Identity, Operator, Principal
+from registry.outcomes import Actor, Anybody, Identity, Operator, Principal
 from registry.permission import Grant, Need, Reference, is_granted, names
 from registry.prefixes import (
     Prefixes,
@@ -53,6 +53,8 @@ class Context:
     generations: Generations
     wall_clock: Callable[[], float]
     case_sensitive: bool = False
+    server_admins: frozenset[Reference] = frozenset()
+    """Administrators of the node itself, who have every right on every handle; index 0 stands for any."""
 
     def key_of(self, handle: Handle) -> bytes:
         """The storage key of a handle under this node's case rule."""
@@ -94,9 +96,11 @@ class Context:
             return True
         if isinstance(actor, Principal):
             return holds(actor, held, need.record | need.prefix)
+        if isinstance(actor, Anybody):
+            return not (need.record | need.prefix)
         sides = ((need.record, record), (need.prefix, prefix))
         is_named = names(actor, case_sensitive=self.case_sensitive)
-        if all(is_granted(rights, grants, is_named) for rights, grants in sides):
+        if self.is_server_admin(actor) or all(is_granted(rights, grants, is_named) for rights, grants in sides):
             return True
         groups = await self._groups_of(actor, [*record, *prefix], reader)
         if not groups:
@@ -114,10 +118,21 @@ class Context:
             return True
         if isinstance(actor, Principal):
             return holds(actor, held, AdminPermission(0))
+        if isinstance(actor, Anybody):
+            return False
+        if self.is_server_admin(actor):
+            return True
         is_named = names(actor, case_sensitive=self.case_sensitive)
         if any(grant.rights and is_named(grant.administrator) for grant in record):
             return True
         return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], reader))
+
+    def is_server_admin(self, actor: Actor) -> bool:
+        """Whether somebody is an administrator of the node itself, or its operator."""
+        if isinstance(actor, Identity):
+            is_named = names(actor, case_sensitive=self.case_sensitive)
+            return any(is_named(reference) for reference in self.server_admins)
+        return isinstance(actor, Operator)
 
     async def _groups_of(
         self, identity: Identity, grants: Sequence[Grant], reader: Reader
@@ -215,9 +230,9 @@ def _check_record_writable(handle: Handle, table: PrefixTable, by: Actor) -> Non
     The record names its holder as administrator. Where this node hosts the prefix, the holder could otherwise lift a
     suspension, let any address serve the prefix, or make prefixes below it that nobody has allocated.
     """
-    if not isinstance(by, Identity):
+    if not isinstance(by, Identity | Anybody):
         return
-    own = table.rows.get(by.handle.prefix.key)
+    own = table.rows.get(by.handle.prefix.key) if isinstance(by, Identity) else None
     if own is not None and own.organisation is not None:
         raise Refusal(
             ResponseCode.ACCESS_DENIED,

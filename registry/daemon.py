@@ -31,7 +31,7 @@ from registry.rest.sessions import CLEAN_S, HttpSessions
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
-from registry.wire_server import WireServer
+from registry.wire.server import WireServer
 
 
 class RegistryNode:

@@ -6,24 +6,31 @@ A single creation is a batch of one. Results come in the order of the batch.
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from protocol.generations import Generations, Stamp
 from protocol.handle import Handle, Prefix
-from protocol.value import ValueList
+from protocol.value import Permission, ValueList, ValueReference
 from registry.authenticate import check_secret
-from registry.context import Context
+from registry.context import Context, check_homed
 from registry.homing import home, unhome
 from registry.listing import PAGE_MAX, Count, Listing, Page
 from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Rejected, Result
+from registry.permission import reference_of
 from registry.prefixes import Prefixes
 from registry.reads import Waiter
-from registry.resolution import Query, Reading
+from registry.record import Refusal, Values, permissions_of
+from registry.resolution import UNTOLD, Query, Reading
 from registry.seal import Sealer
 from registry.store import Store
 from registry.transaction import Transaction
+from registry.work import target_text
 from registry.writing import Action
+
+READING: Final = "identifier.read_restricted"
+"""What the audit log calls that values were read which are not public."""
 
 
 class Operations:
@@ -42,7 +49,9 @@ class Operations:
         generations: Generations,
         wall_clock: Callable[[], float],
         case_sensitive: bool = False,
+        server_admins: Iterable[Identity] = (),
     ) -> None:
+        """server_admins: administrators of the node itself; index 0 stands for any key of the handle."""
         context = Context(
             store=store,
             prefixes=prefixes,
@@ -50,6 +59,10 @@ class Operations:
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=case_sensitive,
+            server_admins=frozenset(
+                reference_of(ValueReference(identity.handle.octets, identity.index))
+                for identity in server_admins
+            ),
         )
         self.context = context
         self.is_barred: Callable[[Identity], Awaitable[bool]] | None = None
@@ -100,6 +113,29 @@ class Operations:
             handle=handle, indexes=indexes, types=types, refer=refer, reader=reader, public_only=public_only
         )
         return await self._reading.resolve(query)
+
+    async def note_reading(self, handle: Handle, values: ValueList, origin: Origin) -> None:
+        """Enter into the audit log, before they are told, that values are read which are not public."""
+        if any(not permissions_of(value) & Permission.PUBLIC_READ for value in values.slices()):
+            async with self.transaction(origin) as transaction:
+                held = (await transaction.table(handle)).rows.get(handle.prefix.key)
+                holder = None if held is None else held.organisation
+                transaction.audit(READING, target_text(handle.octets), organisation=holder)
+
+    async def misplaced(self, handle: Handle) -> Rejected | None:
+        """Why a handle cannot be written here, whoever asks, which everybody may know: 301."""
+        try:
+            check_homed(handle, await self.context.prefixes.around(handle))
+        except Refusal as refusal:
+            return Rejected(handle, refusal.code, refusal.message)
+        return None
+
+    async def stored(self, handle: Handle) -> Values | None:
+        """All values of a handle that exists, drafts aside; for rules that hold before anybody has proved who asks."""
+        context = self.context
+        key = context.key_of(handle)
+        row = (await context.store.find([key])).get(key)
+        return context.values_of(row) if row is not None and row.state not in UNTOLD else None
 
     def ask(self, name: bytes, waiter: Waiter) -> Stamp | None:
         """Ask for the row of a handle, without a task, when its prefix is homed here and active as far as memory tells.

@@ -19,7 +19,7 @@ from registry.reads import PublicRow, Waiter
 from registry.record import permissions_of
 from registry.writing import Row, State
 
-_UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
+UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
 _READ_RIGHT = Need(record=AdminPermission.READ_VALUE)
 
 
@@ -185,7 +185,7 @@ def public_answer(
     """What everybody is answered about a handle whose prefix is homed and active: values, or the code of a denial
     without words; None for a suspended handle, of which words are told that the row does not hold.
     """
-    if row is None or row.state in _UNTOLD:
+    if row is None or row.state in UNTOLD:
         return ResponseCode.HANDLE_NOT_FOUND
     if row.state == State.SUSPENDED:
         return None

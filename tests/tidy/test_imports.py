@@ -118,7 +118,7 @@ ORDER: Final = {
         "delegation",
         "identifiers",
         "peers",
-        "wire_server",
+        "wire",
         "api",
         "client",
         "rest",

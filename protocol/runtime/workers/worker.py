@@ -27,5 +27,10 @@ class Worker:
         """Whether this is the process that does what a node does once."""
         return self.index == 0
 
+    @property
+    def number(self) -> int:
+        """What session ids name it by (session_ids.py): from 1 on, and 0 for ALONE."""
+        return 0 if self.inheritance is None else self.index + 1
+
 
 ALONE = Worker()

@@ -18,7 +18,7 @@ from protocol.value import HandleValue, TtlType, ValueList
 from registry.outcomes import COMMAND
 from registry.prefixes import PrefixRow, PrefixStatus
 from registry.reads import SharedReads
-from registry.wire_server import WireServer
+from registry.wire.server import WireServer
 from registry.writing import State
 from tests.integration.registry.bench import Bench, admin, secret, url
 from tests.support.transport import answer_of

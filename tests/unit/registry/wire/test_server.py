@@ -19,7 +19,7 @@ from registry.operations import Operations
 from registry.outcomes import CACHE_TIME_MAX_S, Denied, Found, Referred
 from registry.outcomes import Answer as Outcome
 from registry.reads import Waiter
-from registry.wire_server import WireServer
+from registry.wire.server import WireServer
 from tests.support.transport import answer_of
 
 PUMP = Handle.parse("88.1/Pump-7")
