@@ -104,8 +104,7 @@ class Callers:
         signature = await self.signed(request, challenge, cnonce)
         if signature is not None:
             text += f', serverAlg="{signature.algorithm}", serverSignature="{signature.text}"'
-        is_script = request.http.headers.get("X-Requested-With") == _SCRIPT
-        challenges = [text] if is_script else [BASIC_CHALLENGE, text]
+        challenges = [text] if _knows_scheme(request) else [BASIC_CHALLENGE, text]
         return Problem(code, message, status=401, handle=request.handle, challenges=challenges)
 
     def check_connection(self, request: RestRequest) -> None:
@@ -165,6 +164,13 @@ class Callers:
             )
         except Crowded:
             raise busy() from None
+
+
+def _knows_scheme(request: RestRequest) -> bool:
+    """Whether a client answers the Handle scheme itself, so that a browser shall not ask for a password."""
+    headers = request.http.headers
+    is_script = headers.get("X-Requested-With") == _SCRIPT
+    return is_script or headers.get("Authorization", "").lower().startswith("handle ")
 
 
 def source_of(request: RestRequest) -> str:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 
@@ -12,7 +11,7 @@ from protocol.handle import Handle
 from protocol.jsonform import record_to_json
 from protocol.runtime.logs import REQUEST_ID_HEADER
 from protocol.transport.http_cache import REUSE, Reuse
-from protocol.value import HandleValue, Permission, ValueList
+from protocol.value import HandleValue, ValueList
 from registry.operations import Operations, minted
 from registry.outcomes import (
     CACHE_TIME_MAX_S,
@@ -33,10 +32,6 @@ from registry.rest.problem import CODE_KEY, Problem, json_response
 from registry.rest.request import RestRequest
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
 from registry.statistics import RegistryObserver
-from registry.work import target_text
-
-READING: Final = "identifier.read_restricted"
-"""What the audit log calls it when somebody is told values that are not public, whatever front end he asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +63,7 @@ class HandlesApi:
             if not target.flag("auth"):
                 response[REUSE] = _reuse(outcome, response[CODE_KEY])
         elif isinstance(outcome, Found):
-            await self._note_reading(request, reader, outcome.values)
+            await self.operations.note_reading(request.about, outcome.values, request.origin(reader))
         return response
 
     async def put(self, request: RestRequest) -> web.Response:
@@ -119,15 +114,6 @@ class HandlesApi:
         status = http_status(ResponseCode.SUCCESS, created=_made_something(operation, result))
         body = record_to_json(ResponseCode.SUCCESS, result.handle)
         return json_response(body, status=status, form=request.form)
-
-    async def _note_reading(self, request: RestRequest, by: Identity, values: ValueList) -> None:
-        """Enter into the audit log, before they are told, that values are read which are not public."""
-        if any(not value.permissions & Permission.PUBLIC_READ for value in values):
-            handle = request.about
-            async with self.operations.transaction(request.origin(by)) as transaction:
-                held = (await transaction.table(handle)).rows.get(handle.prefix.key)
-                holder = None if held is None else held.organisation
-                transaction.audit(READING, target_text(handle.octets), organisation=holder)
 
 
 def _mint(request: RestRequest) -> Handle:

@@ -37,7 +37,6 @@ def make_rest_api(
         metrics=metrics,
         plain_http_credentials=settings.plain_http_credentials,
     )
-    administrator = administrator_of(Prefix.parse(settings.homes[0]))
     return RestApi(
         handles=HandlesApi(
             operations=node.operations,
@@ -49,7 +48,7 @@ def make_rest_api(
         prefixes=PrefixesApi(
             operations=node.operations,
             callers=callers,
-            is_node_administrator=lambda identity: identity == administrator,
+            administrator=administrator_of(Prefix.parse(settings.homes[0])),
         ),
         sessions=SessionApi(callers=callers),
         verifications=VerificationsApi(callers=callers),

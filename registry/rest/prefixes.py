@@ -1,6 +1,5 @@
 """/api/prefixes: which prefixes the node homes, told and changed by its administrators (PROTOCOL §8.1)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -22,7 +21,8 @@ class PrefixesApi:
 
     operations: Operations
     callers: Callers
-    is_node_administrator: Callable[[Identity], bool]
+    administrator: Identity
+    """That of the node itself; others may be set beside it."""
 
     async def get(self, request: RestRequest) -> web.Response:
         """Answer with the prefixes that the node homes, as the names of their records."""
@@ -62,7 +62,7 @@ class PrefixesApi:
 
     async def _administrator(self, request: RestRequest, operation: OpCode) -> Identity:
         by = await self.callers.required(request)
-        if self.is_node_administrator(by):
+        if by == self.administrator or self.operations.context.is_server_admin(by):
             return by
         message = "Prefixes are homed by the administrator of the node itself."
         raise Problem(ResponseCode.INVALID_ADMINISTRATOR, message, handle=request.handle, operation=operation)

@@ -12,7 +12,7 @@ import pytest
 
 from protocol.codes import DEFAULT_FLAGS, OpCode, ResponseCode
 from protocol.message import Message, decode_message
-from registry.rest.handles import READING
+from registry.operations import READING
 from tests.support.asking import ask_tcp, ask_udp, read_answer, resolution
 from tests.support.registries import HttpAnswer, RunningRegistry, basic, running_registry
 
