@@ -100,7 +100,9 @@ class Context:
             return not (need.record | need.prefix)
         sides = ((need.record, record), (need.prefix, prefix))
         is_named = names(actor, case_sensitive=self.case_sensitive)
-        if self.is_server_admin(actor) or all(is_granted(rights, grants, is_named) for rights, grants in sides):
+        if self.is_server_admin(actor) or all(
+            is_granted(rights, grants, is_named) for rights, grants in sides
+        ):
             return True
         groups = await self._groups_of(actor, [*record, *prefix], reader)
         if not groups:

@@ -21,7 +21,9 @@ from registry.wire.session_ids import SessionIds
 
 LIFE_S: Final = 60.0  # as deployed servers are configured; a person may have to type a secret
 NONCE_OCTETS: Final = 16
-WAITING_MAX: Final = 16_384  # in all: at a thousand new ones a second, each lives long enough for a quick client
+WAITING_MAX: Final = (
+    16_384  # in all: at a thousand new ones a second, each lives long enough for a quick client
+)
 WAITING_PER_SOURCE_MAX: Final = 1_024  # of one source network: a batch has one or two at a time
 OCTETS_MAX: Final = 64 * 1_048_576  # of the requests that wait, in all
 OCTETS_PER_SOURCE_MAX: Final = 8 * 1_048_576  # and of one source network: thirty of the largest
@@ -140,7 +142,9 @@ class ChallengeStore:
         if pending is not None and pending.until_s <= self._clock():
             pending = None
         if pending is None and session_id in self._gone:
-            raise ChallengeGone("the challenge has had its answer, or has waited too long; send the request again")
+            raise ChallengeGone(
+                "the challenge has had its answer, or has waited too long; send the request again"
+            )
         return pending
 
     def restore(self, pending: Pending) -> None:

@@ -14,7 +14,9 @@ from typing import Any, Final, TypeVar
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError
 
-WAITING_MAX: Final = 1_024  # in all; at five milliseconds each and two threads, clients give up on what comes later
+WAITING_MAX: Final = (
+    1_024  # in all; at five milliseconds each and two threads, clients give up on what comes later
+)
 WAITING_PER_SOURCE_MAX: Final = 128  # of one source network
 VERIFICATIONS: Final = "verifications"
 VERIFICATIONS_PER_SOURCE: Final = "verifications_per_source"

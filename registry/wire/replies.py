@@ -10,7 +10,9 @@ from typing import Final
 
 from protocol.transport.base import Answer
 
-KEPT_S: Final = 60.0  # clients repeat a datagram within three seconds, and a request over a new connection later
+KEPT_S: Final = (
+    60.0  # clients repeat a datagram within three seconds, and a request over a new connection later
+)
 ENTRIES_MAX: Final = 8_192
 OCTETS_MAX: Final = 16 * 1_048_576  # an answer has two hundred octets, but for records that are read
 ENTRY_OCTETS: Final = 400  # what an entry weighs beside its octets
