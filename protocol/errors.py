@@ -18,7 +18,8 @@ HandleError
 │   ├── RecursionLimit       more referrals, levels or hops than allowed (RC 6)
 │   ├── LameService          every server of a service says that it does not hold the name
 │   ├── NoService            a record that should name a service names none
-│   └── PrivateReferral      a referral to an address that nobody opened
+│   ├── PrivateReferral      a referral to an address that nobody opened
+│   └── NotCertified         an answer without the signature that the level above certifies
 ├── StoreUnavailable         the database does not answer
 └── SettingsError            what the operator set cannot be used; lists every fault
 """
@@ -141,6 +142,10 @@ class NoService(ResolutionFailed):
 
 class PrivateReferral(ResolutionFailed):
     """A referral named an address that is not routable and that no setting opens."""
+
+
+class NotCertified(ResolutionFailed):
+    """An answer of a certified walk is not signed by the key that the level above certifies."""
 
 
 class StoreUnavailable(HandleError):

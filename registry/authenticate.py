@@ -1,30 +1,26 @@
-"""Authentication: is a claimed identity who it says, and which groups is it in? From records that are given here.
+"""Authentication: is a claimed identity who it says, and which groups is it in? From records stored here only.
 
-A secret is compared with the HS_SECKEY value that the identity names; the answer to a challenge is checked with it, or
-with an HS_PUBKEY value. Groups (HS_VLIST) are searched breadth-first, each list once (PROTOCOL §5.4).
+A secret is compared with the HS_SECKEY value that the identity names. Groups (HS_VLIST) are searched breadth-first,
+each list once (PROTOCOL §5.4). Keys and groups of other nodes are not looked up.
 """
 
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from protocol.challenge import ACCEPTED_CODES, Challenge, check_key_answer, check_secret_answer
 from protocol.errors import WireError
 from protocol.handle import Handle
 from protocol.value import Permission, ValueReference
-from protocol.valuetypes import PublicKey, ValueReferences
+from protocol.valuetypes import ValueReferences
 from registry.outcomes import Identity
 from registry.permission import Grant, Reference, names, reference_of
 from registry.record import HS_SECKEY, Values, data_of, permissions_of, type_of, values_of_type
 
 GROUPS_MAX: Final = 256
 """Lists that are read to find out which groups somebody is in; real groups are two or three deep."""
-KEYS_TRIED_MAX: Final = 8
-"""Keys of one record that an answer for index 0, which stands for any of them, is checked with."""
 HS_VLIST: Final = b"HS_VLIST"
-HS_PUBKEY: Final = b"HS_PUBKEY"
 
 RecordReader = Callable[[Handle], Awaitable[Values | None]]
 """Reads a stored record with its restricted values in the clear; None when it is not stored here."""
@@ -43,53 +39,6 @@ def check_secret(claimed: Identity, record: Values | None, secret: bytes) -> Ide
         if hmac.compare_digest(hashlib.sha256(stored).digest(), offered) and stored and matched is None:
             matched = index
     return None if matched is None else Identity(index=matched, handle=claimed.handle)
-
-
-def check_secret_key_answer(
-    claimed: Identity,
-    record: Values | None,
-    challenge: Challenge,
-    answer: bytes,
-    *,
-    accepted: Set[int] = ACCEPTED_CODES,
-) -> Identity | None:
-    """The identity with whose secret a challenge was answered, or None; record as in check_secret.
-
-    accepted: codes of answers. May take milliseconds, without the interpreter's lock. Raises WireError for octets that
-    are no answer, whatever the record holds.
-    """
-    matched: int | None = None
-    for index, secret in _secrets_of(claimed, record)[:KEYS_TRIED_MAX]:
-        fits = check_secret_answer(challenge, answer, secret, accepted=accepted)
-        if fits and secret and matched is None:
-            matched = index
-    return None if matched is None else Identity(index=matched, handle=claimed.handle)
-
-
-def check_public_key_answer(
-    claimed: Identity, record: Values | None, challenge: Challenge, answer: bytes
-) -> Identity | None:
-    """The identity with whose HS_PUBKEY value a challenge was answered, or None.
-
-    A claimed index 0 stands for any HS_PUBKEY value of the handle. Raises WireError for octets that are no answer.
-    """
-    keys = [
-        (index, data_of(value))
-        for index, value in (record or {}).items()
-        if type_of(value) == HS_PUBKEY and claimed.index in (0, index)
-    ]
-    for index, octets in keys[:KEYS_TRIED_MAX]:
-        key = _public_key(octets)
-        if key is not None and check_key_answer(challenge, answer, key):
-            return Identity(index=index, handle=claimed.handle)
-    return None
-
-
-def _public_key(octets: bytes) -> PublicKey | None:
-    try:
-        return PublicKey.decode(octets)
-    except WireError:
-        return None
 
 
 def _secrets_of(claimed: Identity, record: Values | None) -> list[tuple[int, bytes]]:

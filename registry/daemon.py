@@ -13,6 +13,8 @@ from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
+from protocol.runtime.server_key import load_server_key
+from protocol.runtime.signing import Signer
 from protocol.runtime.workers.worker import ALONE, Worker
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
@@ -22,6 +24,7 @@ from protocol.transport.http_cache import HttpCache
 from registry.api.mount import Api, make_api
 from registry.api.services import Services
 from registry.health import DatabaseWatch
+from registry.initialise import SERVER_KEY_FILE
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
 from registry.operations import Operations
@@ -31,7 +34,7 @@ from registry.rest.sessions import CLEAN_S, HttpSessions
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
-from registry.wire.server import WireServer
+from registry.wire.assembly import make_proofs, make_wire_server
 
 
 class RegistryNode:
@@ -166,9 +169,25 @@ class RegistryNode:
         self._resources.push_async_callback(end)
 
     async def _open_listeners(self, node: Node, api: Api, observer: RegistryObserver) -> Listeners:
-        wire = WireServer(node.operations, node.site)
-        self._resources.push_async_callback(wire.close)
-        rest = make_rest_api(node, api.app, self.settings, self.metrics, observer)
+        signer = Signer(
+            load_server_key(self.settings.data_dir / SERVER_KEY_FILE),
+            observer=self.metrics,
+            unlimited=self.settings.source_unlimited_networks,
+        )
+        self._resources.callback(signer.close)
+        proofs = make_proofs(node, self.settings, self.metrics, self._resources)
+        wire = make_wire_server(
+            node,
+            self.settings,
+            self.metrics,
+            observer.registered,
+            self._resources,
+            proofs=proofs,
+            signer=signer,
+        )
+        rest = make_rest_api(
+            node, api.app, self.settings, self.metrics, observer, proofs=proofs, signer=signer
+        )
         listeners = await open_listeners(
             self.settings,
             wire.respond,

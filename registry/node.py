@@ -12,6 +12,7 @@ from protocol.generations import Generations
 from protocol.site import Site
 from registry.initialise import GENERATIONS_FILE, NodeSettings, initialise
 from registry.operations import Operations
+from registry.outcomes import Identity
 from registry.prefixes import Prefixes
 from registry.seal import Sealer, load_node_key
 from registry.store import Store
@@ -64,6 +65,7 @@ async def open_node(
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,
+            server_admins=map(Identity.parse, settings.server_admins),
         )
         yield Node(site=site, store=store, prefixes=prefixes, generations=generations, operations=operations)
     finally:

@@ -26,6 +26,12 @@ class Identity:
     index: int
     handle: Handle
 
+    @classmethod
+    def parse(cls, text: str) -> "Identity":
+        """The identity that index:handle names. Raises InvalidHandle, or ValueError for an index that is no number."""
+        index, _, name = text.partition(":")
+        return cls(index=int(index), handle=Handle.parse(name))
+
     def __str__(self) -> str:
         return f"{self.index}:{self.handle}"
 

@@ -94,8 +94,11 @@ class Reading:
         if barred is not None:
             return barred
         store, key = self._context.store, self._context.key_of(query.handle)
-        is_public = query.reader is None and query.public_only
-        row: Row | PublicRow | None = await store.read_public(key) if is_public else await store.read(key)
+        row: Row | PublicRow | None = None
+        if query.reader is None:
+            row = await store.read_public(key)
+        if query.reader is not None or (not query.public_only and row is not None and row.restricted_count):
+            row = await store.read(key)
         if isinstance(row, Row) and row.in_force:
             return await self._select(query, row, prefix, stamp)
         told = public_answer(row, query.indexes, query.types)

@@ -17,6 +17,9 @@ from protocol.runtime.listen_settings import ListenSettings, part_of
 
 TABLE: Final = "registry"
 
+IDENTITY_PATTERN: Final = r"^[0-9]{1,10}:.+$"
+VERSION_PATTERN: Final = r"^2\.[0-9]{1,2}$"
+SecretAnswer = Literal["pbkdf2-hmac-sha1", "hmac-sha256", "hmac-sha1", "sha256", "sha1", "md5"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 CONNECTIONS_SHARE_MIN: Final = 2
 """Of a worker: a long transaction must not keep its reads waiting."""
@@ -78,6 +81,40 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     plain_http_credentials: Literal["refuse", "loopback"] = "refuse"
     """Who may send a password over HTTP without TLS: nobody, or peers on a loopback address only."""
+
+    server_admins: tuple[Annotated[str, Meta(pattern=IDENTITY_PATTERN)], ...] = ()
+    """Administrators of the node itself, as index:handle, such as "300:88.100/ADMIN"; index 0 stands for any key of the
+    handle. They have every right on every handle, home and unhome prefixes, and read the status. Nobody by default."""
+
+    existence_before_challenge: bool = False
+    """Whether who has proved nothing is told over the wire that a handle exists (101) or that what he would modify does
+    not (100, 200), in the order of the documents; by default a challenge comes first."""
+
+    refuse_sessionless_writes: bool = False
+    """Whether writes outside sessions and logins get 403 in place of a challenge. IDIS clients take a challenge for
+    success; CNRI's need it."""
+
+    udp_administration: bool = False
+    """Whether the site record offers administration over UDP too, beside TCP and HTTP."""
+
+    authentication_version_min: Annotated[str, Meta(pattern=VERSION_PATTERN)] = "2.1"
+    """Protocol version below which no proof is believed; before 2.1 it is a bare MD5, before 2.7 one of SHA-1."""
+
+    secret_key_answers: tuple[SecretAnswer, ...] = ("pbkdf2-hmac-sha1", "sha1")
+    """Forms of answers by secret key that are believed. Clients since 2.7 answer by PBKDF2, older ones by SHA-1."""
+
+    public_key_hashes: tuple[Literal["sha-256", "sha-1"], ...] = ("sha-256", "sha-1")
+    """Hashes that an answer by public key may be signed with. Clients before 2.7 know SHA-1 alone."""
+
+    dsa_answers: bool = False
+    """Whether answers by DSA keys are believed; by default RSA alone."""
+
+    pbkdf2_iterations_max: Annotated[int, Meta(ge=10_000, le=1_000_000)] = 100_000
+    """Iterations that an answer by secret key may ask of us; clients ask for 10,000, which takes five milliseconds."""
+
+    verification_threads: Annotated[int, Meta(ge=1, le=64)] = 2
+    """Threads of each worker that check proofs of identity; what they do not manage waits, each source network by
+    turns."""
 
     default_ttl_s: Annotated[int, Meta(ge=0, le=172_800)] = 86_400
     """TTL of a value that is registered without one; clients never keep a value longer than two days."""

@@ -43,6 +43,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 FIELDS: Final = ("Accept", "Authorization", "Content-Type", "Origin", "X-Requested-With")
 EXPOSED: Final = ("Location", "WWW-Authenticate", REQUEST_ID_HEADER)
 NO_OPERATION: Final = 0
+BUSY_RETRY_S: Final = 1
 _OPERATIONS: Final = {
     (HANDLES_PATH, "GET"): OpCode.LIST_HANDLES,
     (PREFIXES_PATH, "GET"): OpCode.LIST_HOMED_PREFIXES,
@@ -122,7 +123,7 @@ class RestApi:
         except HandleError as error:
             if error.code is ResponseCode.ERROR:  # a fault of ours, whose text is for operators
                 return _internal_error(request, error).response(form)
-            return Problem(error.code, str(error)).response(form)
+            return _refused(error).response(form)
         except (ConnectionError, web.RequestPayloadError):
             return Problem(ResponseCode.PROTOCOL_ERROR, "The body ended early.").response(form)
         except Exception as error:
@@ -236,6 +237,11 @@ def _operation(request: web.Request) -> int:
             path = start
     method = "GET" if request.method == "HEAD" else request.method
     return _OPERATIONS.get((path, method), NO_OPERATION)
+
+
+def _refused(error: HandleError) -> Problem:
+    headers = {"Retry-After": str(BUSY_RETRY_S)} if error.code is ResponseCode.SERVER_TOO_BUSY else None
+    return Problem(error.code, str(error), headers=headers)
 
 
 def _internal_error(request: web.Request, error: Exception) -> Problem:

@@ -1,24 +1,22 @@
 """The record API of a node, put together from what the node consists of."""
 
 from protocol.handle import Prefix
+from protocol.runtime.signing import Signer
 from registry.api.app import ApiApp
-from registry.identities import Identities
-from registry.initialise import SERVER_KEY_FILE, administrator_of
-from registry.key_work import KeyWork
+from registry.initialise import administrator_of
 from registry.metrics import RegistryMetrics
 from registry.node import Node
-from registry.own_site import load_server_key
 from registry.rest.app import RestApi
 from registry.rest.callers import Callers
 from registry.rest.handles import HandlesApi
 from registry.rest.listing import ListingApi
 from registry.rest.prefixes import PrefixesApi
-from registry.rest.server_signature import Signatures
 from registry.rest.session_api import SessionApi
 from registry.rest.sessions import HttpSessions
 from registry.rest.verifications import VerificationsApi
 from registry.settings import RegistrySettings
 from registry.statistics import RegistryObserver
+from registry.wire.proofs import Proofs
 
 
 def make_rest_api(
@@ -27,13 +25,16 @@ def make_rest_api(
     settings: RegistrySettings,
     metrics: RegistryMetrics,
     observer: RegistryObserver,
+    *,
+    proofs: Proofs,
+    signer: Signer,
 ) -> RestApi:
-    """Return the public HTTP interface of an open node; raises SettingsError without its server key."""
-    work = KeyWork(metrics.limit_reached)
+    """Return the public HTTP interface of an open node."""
     callers = Callers(
-        identities=Identities(node.operations, work),
+        operations=node.operations,
+        proofs=proofs,
         sessions=HttpSessions.of(node),
-        signatures=Signatures(load_server_key(settings.data_dir / SERVER_KEY_FILE), work),
+        signer=signer,
         metrics=metrics,
         plain_http_credentials=settings.plain_http_credentials,
     )

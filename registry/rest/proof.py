@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from protocol.admin_bodies import ChallengeAnswerRequest
 from protocol.challenge import SecretCode
 from protocol.errors import HandleError, InvalidHandle
 from protocol.handle import Handle
 from protocol.signature import MAX_SIGNATURE_OCTETS, SHA1, SHA256
 from protocol.transport.http_target import BadTarget, percent_decode
-from protocol.value import MAX_INDEX
+from protocol.value import MAX_INDEX, ValueReference
 from protocol.wire import Writer
-from registry.authenticate import HS_PUBKEY
 from registry.outcomes import Identity
-from registry.record import HS_SECKEY
 
 SESSION_ID_CHARACTERS_MAX: Final = 128  # ours have 43
 CNONCE_OCTETS_MAX: Final = 64  # clients send 16; we sign it, so it is no room for a text of somebody's choice
@@ -48,17 +47,6 @@ class CredentialsUnreadable(HandleError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """An identity that somebody claims, and his answer to the challenge that shall prove it."""
-
-    claimed: Identity
-    kind: bytes
-    """HS_SECKEY or HS_PUBKEY."""
-    answer: bytes = field(repr=False)
-    """As in a challenge answer on the wire (PROTOCOL §5.2)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClaim:
     """A session that a client refers to, and what it says about it."""
 
@@ -66,7 +54,7 @@ class SessionClaim:
     """Empty when it names none."""
     cnonce: bytes
     """What the client has added to the challenge, and wants signed when there is no proof; may be empty."""
-    proof: Proof | None
+    proof: ChallengeAnswerRequest | None
     wants_certificate: bool
     """Whether it asks to be known by its TLS certificate."""
 
@@ -116,15 +104,15 @@ def secret_key_answer(members: Mapping[str, object]) -> bytes:
     return writer.counted(signature).octets()
 
 
-def _proof(members: Mapping[str, object], *, is_header: bool) -> Proof:
+def _proof(members: Mapping[str, object], *, is_header: bool) -> ChallengeAnswerRequest:
+    """The same as a challenge answer on the wire."""
     claimed = _identity(_text(members, "id"), is_header=is_header)
-    match _text(members, "type").upper():
-        case "HS_SECKEY":
-            return Proof(claimed=claimed, kind=HS_SECKEY, answer=secret_key_answer(members))
-        case "HS_PUBKEY":
-            return Proof(claimed=claimed, kind=HS_PUBKEY, answer=_public_key_answer(members))
-        case _:
-            raise CredentialsUnreadable("The type must be HS_SECKEY or HS_PUBKEY.")
+    key = ValueReference(claimed.handle.octets, claimed.index)
+    kind = _text(members, "type").upper()
+    read = {"HS_SECKEY": secret_key_answer, "HS_PUBKEY": _public_key_answer}.get(kind)
+    if read is None:
+        raise CredentialsUnreadable("The type must be HS_SECKEY or HS_PUBKEY.")
+    return ChallengeAnswerRequest(kind=kind, key=key, answer=read(members))
 
 
 def _public_key_answer(members: Mapping[str, object]) -> bytes:

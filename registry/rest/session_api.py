@@ -14,7 +14,6 @@ from registry.rest.callers import Callers
 from registry.rest.problem import CODE_KEY, HEADERS, Problem, json_response
 from registry.rest.proof import CredentialsUnreadable, SessionClaim, read_session_claim
 from registry.rest.request import RestRequest, read_object
-from registry.rest.server_signature import ServerSignature
 from registry.rest.sessions import SessionChallenge
 
 THIS_PATH: Final = "/api/sessions/this"
@@ -48,7 +47,7 @@ class SessionApi:
         if claim.proof is None:
             return await self._told(request, challenge, claim.cnonce)
         identity = await self.callers.prove(request, challenge, claim)
-        return json_response(_state(challenge, identity, None), status=200, form=request.form)
+        return json_response(_state(challenge, identity, {}), status=200, form=request.form)
 
     async def show(self, request: RestRequest) -> web.Response:
         """Tell whose session it is."""
@@ -102,7 +101,7 @@ def _unknown() -> Problem:
 
 
 def _state(
-    challenge: SessionChallenge, identity: Identity | None, signature: ServerSignature | None
+    challenge: SessionChallenge, identity: Identity | None, signature: dict[str, str]
 ) -> dict[str, Any]:
     state: dict[str, Any] = {
         "sessionId": challenge.session_id,
@@ -111,6 +110,4 @@ def _state(
     }
     if identity is not None:
         state["id"] = f"{identity.index}:{printable(identity.handle.octets)}"
-    if signature is not None:
-        state |= {"serverAlg": signature.algorithm, "serverSignature": signature.text}
-    return state
+    return state | signature

@@ -14,11 +14,11 @@ from protocol.challenge import Challenge
 from protocol.codes import ResponseCode
 from protocol.errors import InvalidHandle
 from protocol.jsonform import printable
+from protocol.transport.http import peer_host
 from protocol.transport.http_target import BadTarget
-from registry.key_work import Crowded
+from protocol.transport.source import source_network
 from registry.outcomes import Identity
-from registry.record import HS_SECKEY
-from registry.rest.callers import Callers, busy, source_of
+from registry.rest.callers import Callers, unreadable_proofs
 from registry.rest.problem import json_response
 from registry.rest.proof import CredentialsUnreadable, parse_identity, secret_key_answer
 from registry.rest.request import RestRequest
@@ -41,16 +41,10 @@ class VerificationsApi:
             answer = secret_key_answer(members)
         except CredentialsUnreadable as error:
             raise BadTarget(str(error)) from None
-        try:
-            identity = await self.callers.identities.by_answer(
-                claimed,
-                HS_SECKEY,
-                Challenge(_octets(request, "nonce"), _octets(request, "cnonce")),
-                answer,
-                source=source_of(request),
-            )
-        except Crowded:
-            raise busy() from None
+        challenge = Challenge(_octets(request, "nonce"), _octets(request, "cnonce"))
+        network = source_network(peer_host(request.http))
+        with unreadable_proofs():
+            identity = await self.callers.proofs.prove_secret(challenge, claimed, answer, network=network)
         body = {
             "responseCode": int(ResponseCode.SUCCESS),
             "isValid": identity is not None,

@@ -104,8 +104,6 @@ ORDER: Final = {
         "listing",
         "resolution",
         "operations",
-        "key_work",
-        "identities",
         "gathering",
         "sequencer",
         "own_site",
