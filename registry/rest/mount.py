@@ -1,9 +1,7 @@
 """The record API of a node, put together from what the node consists of."""
 
-from protocol.handle import Prefix
 from protocol.runtime.signing import Signer
 from registry.api.app import ApiApp
-from registry.initialise import administrator_of
 from registry.metrics import RegistryMetrics
 from registry.node import Node
 from registry.rest.app import RestApi
@@ -46,11 +44,7 @@ def make_rest_api(
             default_ttl_s=settings.default_ttl_s,
         ),
         listing=ListingApi(operations=node.operations, callers=callers),
-        prefixes=PrefixesApi(
-            operations=node.operations,
-            callers=callers,
-            administrator=administrator_of(Prefix.parse(settings.homes[0])),
-        ),
+        prefixes=PrefixesApi(operations=node.operations, callers=callers),
         sessions=SessionApi(callers=callers),
         verifications=VerificationsApi(callers=callers),
         api=api,

@@ -21,8 +21,6 @@ class PrefixesApi:
 
     operations: Operations
     callers: Callers
-    administrator: Identity
-    """That of the node itself; others may be set beside it."""
 
     async def get(self, request: RestRequest) -> web.Response:
         """Answer with the prefixes that the node homes, as the names of their records."""
@@ -62,7 +60,7 @@ class PrefixesApi:
 
     async def _administrator(self, request: RestRequest, operation: OpCode) -> Identity:
         by = await self.callers.required(request)
-        if by == self.administrator or self.operations.context.is_server_admin(by):
+        if self.operations.context.is_server_admin(by):
             return by
-        message = "Prefixes are homed by the administrator of the node itself."
+        message = "This is for administrators of the server (setting server_admins)."
         raise Problem(ResponseCode.INVALID_ADMINISTRATOR, message, handle=request.handle, operation=operation)

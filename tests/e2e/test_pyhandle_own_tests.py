@@ -13,18 +13,17 @@ import sys
 import unittest
 import unittest.mock
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pyhandle
 import pytest
 
-from protocol.handle import Handle, Prefix
+from protocol.handle import Handle
 from protocol.jsonform import value_from_json
 from protocol.value import ValueList
 from registry.homing import admin_value
-from registry.outcomes import COMMAND, OPERATOR, Creation, Identity
+from registry.outcomes import OPERATOR, Creation, Identity
 from tests.support.registries import RunningRegistry, running_registry
 
 PREFIX: Final = "21.T14999"
@@ -54,7 +53,7 @@ FAULTS: Final = {
 
 @pytest.fixture
 async def plant(database: str, scratch: Path) -> AsyncIterator[RunningRegistry]:
-    """Start a node with the owner, with every right on the prefix, and with the record that the tests read."""
+    """Start a node with the owner, an administrator of the node, and with the record that the tests read."""
     admin = admin_value(Identity(index=300, handle=Handle.parse(OWNER)))
     read = [
         value_from_json({"index": index, "type": f"TEST{number}", "data": f"val{number}"})
@@ -64,12 +63,10 @@ async def plant(database: str, scratch: Path) -> AsyncIterator[RunningRegistry]:
         Creation(Handle.parse(OWNER), ValueList.of([admin, value_from_json(KEY)])),
         Creation(Handle.parse(READ_ME), ValueList.of([admin, *read])),
     ]
-    async with running_registry(database, scratch, homes=[PREFIX]) as registry:
+    async with running_registry(
+        database, scratch, homes=[PREFIX], server_admins=[f"300:{OWNER}"]
+    ) as registry:
         await registry.node.operations.create(batch, by=OPERATOR)
-        async with registry.node.operations.transaction(COMMAND) as transaction:
-            row = await transaction.prefix_row(Prefix.parse(PREFIX).key)
-            assert row is not None
-            await transaction.save_prefix(replace(row, authorisation=ValueList.of([admin])))
         yield registry
 
 

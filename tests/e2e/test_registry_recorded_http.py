@@ -5,20 +5,19 @@ Every pair is asked, or stands with its reason among the exceptions.
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from protocol.challenge import Challenge, SecretCode, answer_with_key, answer_with_secret
-from protocol.handle import Handle, Prefix
+from protocol.handle import Handle
 from protocol.jsonform import value_from_json
 from protocol.value import ValueList
 from protocol.wire import Reader
-from registry.homing import admin_value
-from registry.outcomes import COMMAND, OPERATOR, Creation, Identity
+from registry.outcomes import OPERATOR, Creation
 from tests.support.keys import admin_key
 from tests.support.registries import HttpAnswer, RunningRegistry, running_registry
 from tests.support.vectors import RECORDINGS, keys
@@ -92,6 +91,7 @@ SESSIONS: Final = (
     "session_post_3",
     "session_put_rsa_sha256",
     "session_rsa_put_handle",
+    "session_rsa_delete_handle",
     "put_challenge_with_cnonce",
 )
 """Likewise, with the ids and nonces that we give, and answers to them."""
@@ -101,7 +101,6 @@ OTHERWISE: Final = {
     "get_site": "another site; its members are compared",
     "list_page": "names as they were created, where the recorded server tells them in capitals",
     "list_count": "another number of handles",
-    "session_rsa_delete_handle": "the recorded server gives its administrators every right on every record",
     "options_cors": "any origin is told as such, with 204, and HEAD and OPTIONS are named",
     "proxy_redirect": "a registry redirects to its own API; gateways lead to the URL of a record",
     "proxy_noredirect": "likewise",
@@ -116,7 +115,8 @@ PREFIX: Final = "20.500.12345"
 
 @pytest.fixture
 async def lab(database: str, scratch: Path) -> AsyncIterator[RunningRegistry]:
-    async with running_registry(database, scratch, homes=[PREFIX]) as registry:
+    admins = [f"300:{PREFIX}/ADMIN", f"301:{PREFIX}/ADMIN"]
+    async with running_registry(database, scratch, homes=[PREFIX], server_admins=admins) as registry:
         records = [json.loads(PAIRS[name]["response"]["body"]) for name in SHOWN]
         records[-1]["values"].append(SECRET)
         batch = [
@@ -127,20 +127,7 @@ async def lab(database: str, scratch: Path) -> AsyncIterator[RunningRegistry]:
             for record in records
         ]
         await registry.node.operations.create(batch, by=OPERATOR, replace=True)
-        await appoint(registry, f"{PREFIX}/ADMIN", (300, 301))
         yield registry
-
-
-async def appoint(registry: RunningRegistry, name: str, indexes: Sequence[int]) -> None:
-    """Give several keys of a record every right on the prefix, as the recorded prefix record does."""
-    values = [
-        admin_value(Identity(index=index, handle=Handle.parse(name)), index=100 + position)
-        for position, index in enumerate(indexes)
-    ]
-    async with registry.node.operations.transaction(COMMAND) as transaction:
-        row = await transaction.prefix_row(Prefix.parse(PREFIX).key)
-        assert row is not None
-        await transaction.save_prefix(replace(row, authorisation=ValueList.of(values)))
 
 
 def comparable(body: str) -> Any:
