@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from protocol.bodies import BLANK_HANDLE
-from protocol.errors import Malformed
+from protocol.errors import Malformed, SessionFailed
 from protocol.handle import Handle
 from protocol.message import DIGEST_OCTETS, Version
 from protocol.value import ValueList, ValueReference
@@ -298,11 +298,11 @@ class SessionSetupRequest:
 
     @classmethod
     def decode(cls, octets: bytes) -> "SessionSetupRequest":
-        """The body that octets hold. Raises WireError, for an unknown mode too."""
+        """The body that octets hold. Raises WireError, and SessionFailed for an unknown mode."""
         reader = Reader(octets)
         mode, timeout_s, identity = reader.u16(), reader.u32(), _reference(reader)
         if mode not in _MODES:
-            raise Malformed(f"unknown mode of key exchange {mode}")
+            raise SessionFailed(f"unknown mode of key exchange {mode}")
         return cls(
             mode=mode,
             timeout_s=timeout_s,

@@ -150,7 +150,7 @@ def answer_with_secret(
     if code is not SecretCode.PBKDF2_HMAC_SHA1:
         return bytes((code,)) + _plain_mac(challenge, secret, code)
     derivation = _Derivation(salt, iterations, KEY_BITS)
-    code_mac = derivation.mac(challenge, _as_deployed(secret))
+    code_mac = derivation.mac(challenge, deployed_octets(secret))
     writer = Writer().u8(code).counted(salt).u32(iterations).u32(KEY_BITS)
     return writer.counted(code_mac).octets()
 
@@ -208,14 +208,14 @@ def _check_derived(challenge: Challenge, octets: bytes, secret: bytes, iteration
     if not iterations or key_bits % 8 or not MIN_KEY_BITS <= key_bits <= MAX_KEY_BITS:
         raise Malformed(f"PBKDF2 with {iterations} iterations for a key of {key_bits} bits")
     derivation = _Derivation(salt, iterations, key_bits)
-    deployed = _as_deployed(secret)
+    deployed = deployed_octets(secret)
     if hmac.compare_digest(derivation.mac(challenge, deployed), sent):
         return True
     return deployed != secret and hmac.compare_digest(derivation.mac(challenge, secret), sent)
 
 
-def _as_deployed(secret: bytes) -> bytes:
-    """The octets that deployed peers derive from: each octet of the secret is taken for a Latin-1 letter, as UTF-8.
+def deployed_octets(secret: bytes) -> bytes:
+    """The octets that deployed peers put into PBKDF2: each octet of the secret as a Latin-1 letter, and that as UTF-8.
 
     Source: PROTOCOL.md §5.2, §10.31, vector V37.
     """

@@ -11,6 +11,8 @@ HandleError
 │   ├── Unsigned             no credential where one is needed (RC 404)
 │   └── BadMac               not made with the session's key (RC 502)
 ├── SessionFailed            no key can be agreed on, or a message cannot be decrypted with it (RC 501)
+├── SessionLost              a session that the server does not know, or no longer (RC 500)
+├── SessionReplay            a message of a session that has come before (RC 505)
 ├── UnreadableKey            a private-key file that cannot be opened, or with another passphrase
 ├── ResolutionFailed         no answer could be had; says from whom, why, and what to do
 │   ├── Unreachable          no server of a service answered in time
@@ -90,6 +92,18 @@ class SessionFailed(HandleError):
     """No session key can be agreed on with these numbers, or a message cannot be decrypted with the key."""
 
     code = ResponseCode.SESSION_FAILED
+
+
+class SessionLost(HandleError):
+    """A session that the server does not know, or no longer."""
+
+    code = ResponseCode.SESSION_TIMEOUT
+
+
+class SessionReplay(HandleError):
+    """A message of a session whose counter was used already, or is so old that nobody remembers."""
+
+    code = ResponseCode.SESSION_MESSAGE_REJECTED
 
 
 class UnreadableKey(HandleError):

@@ -13,6 +13,7 @@ from protocol.valuetypes import AdminPermission
 from protocol.valuetypes.hs_site import BELOW_TYPES
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
+from registry.elsewhere import Elsewhere, GroupElsewhere
 from registry.outcomes import Actor, Anybody, Identity, Operator, Principal
 from registry.permission import Grant, Need, Reference, is_granted, names
 from registry.prefixes import (
@@ -55,6 +56,8 @@ class Context:
     case_sensitive: bool = False
     server_admins: frozenset[Reference] = frozenset()
     """Administrators of the node itself, who have every right on every handle; index 0 stands for any."""
+    elsewhere: Elsewhere | None = None
+    """Finds keys and groups of other nodes; None for a node that knows its own alone."""
 
     def key_of(self, handle: Handle) -> bytes:
         """The storage key of a handle under this node's case rule."""
@@ -99,7 +102,7 @@ class Context:
         if isinstance(actor, Anybody):
             return not (need.record | need.prefix)
         sides = ((need.record, record), (need.prefix, prefix))
-        is_named = names(actor, case_sensitive=self.case_sensitive)
+        is_named = await self._names(actor, reader)
         if self.is_server_admin(actor) or all(
             is_granted(rights, grants, is_named) for rights, grants in sides
         ):
@@ -124,7 +127,7 @@ class Context:
             return False
         if self.is_server_admin(actor):
             return True
-        is_named = names(actor, case_sensitive=self.case_sensitive)
+        is_named = await self._names(actor, reader)
         if any(grant.rights and is_named(grant.administrator) for grant in record):
             return True
         return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], reader))
@@ -142,16 +145,42 @@ class Context:
         async def read_group(handle: Handle) -> Values | None:
             return await self._read_group(handle, reader)
 
-        return await named_by_group(identity, grants, read_group, case_sensitive=self.case_sensitive)
+        return await named_by_group(await self._names(identity, reader), grants, read_group)
+
+    async def _names(self, identity: Identity, reader: Reader) -> Callable[[Reference], bool]:
+        """A test whether a reference names this identity.
+
+        The suffix of one whose key another node holds counts as it is spelled: that node may tell names apart by case.
+        """
+        exact = self.case_sensitive or not await self.is_homed(identity.handle, reader)
+        return names(identity, case_sensitive=exact)
+
+    async def is_homed(self, handle: Handle, reader: Reader | None = None) -> bool:
+        """Whether what is not stored here of a handle does not exist anywhere; never asks another node."""
+        if self.elsewhere is None:
+            return True
+        table = await self.prefixes.around(handle, (reader or self.store).prefix_rows)
+        return isinstance(locate(handle, table.homed), Homed)
 
     async def _read_group(self, handle: Handle, reader: Reader) -> Values | None:
-        """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone."""
+        """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone.
+
+        Raises GroupElsewhere for one of another node that is not known yet, within a transaction.
+        """
         if handle.is_prefix_record:
             subject = handle.key[len(RECORD_KEY_START) :]
             copy = (await self.prefixes.around(handle, reader.prefix_rows)).authorisation(subject)
             if copy is not None:
                 return parse_stored(copy)
-        return await self.read_record(handle, reader)
+        record = await self.read_record(handle, reader)
+        if record is not None or self.elsewhere is None or await self.is_homed(handle, reader):
+            return record
+        if reader is self.store:
+            await self.elsewhere.learn_group(handle)
+        known = self.elsewhere.remembered(handle)
+        if known is None:
+            raise GroupElsewhere(handle)
+        return known
 
     async def prefix_values(self, handle: Handle, table: PrefixTable, reader: Reader) -> ValueList | None:
         """The record 0.NA/P that says who may create the handle: our copy, or the record if it is stored here."""

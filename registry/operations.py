@@ -6,15 +6,17 @@ A single creation is a batch of one. Results come in the order of the batch.
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from protocol.generations import Generations, Stamp
 from protocol.handle import Handle, Prefix
 from protocol.value import Permission, ValueList, ValueReference
 from registry.authenticate import check_secret
 from registry.context import Context, check_homed
+from registry.elsewhere import Elsewhere, GroupElsewhere, KeyUnknown
 from registry.homing import home, unhome
 from registry.listing import PAGE_MAX, Count, Listing, Page
 from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Rejected, Result
@@ -29,8 +31,24 @@ from registry.transaction import Transaction
 from registry.work import target_text
 from registry.writing import Action
 
+T = TypeVar("T")
+P = ParamSpec("P")
+GROUPS_ELSEWHERE_MAX: Final = 16
+"""Groups of other nodes that one decision may take; real ones take one or two, and each is a walk."""
 READING: Final = "identifier.read_restricted"
 """What the audit log calls that values were read which are not public."""
+
+
+def _knowing_groups(
+    method: Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]:
+    """See Operations.knowing_groups."""
+
+    @wraps(method)
+    async def knowing(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.knowing_groups(lambda: method(self, *args, **kwargs))
+
+    return knowing  # type: ignore[return-value]  # that self is named in the one and not in the other
 
 
 class Operations:
@@ -50,8 +68,12 @@ class Operations:
         wall_clock: Callable[[], float],
         case_sensitive: bool = False,
         server_admins: Iterable[Identity] = (),
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        """server_admins: administrators of the node itself; index 0 stands for any key of the handle."""
+        """server_admins: administrators of the node itself; index 0 stands for any key of the handle.
+
+        elsewhere: finds keys and groups of other nodes.
+        """
         context = Context(
             store=store,
             prefixes=prefixes,
@@ -63,6 +85,7 @@ class Operations:
                 reference_of(ValueReference(identity.handle.octets, identity.index))
                 for identity in server_admins
             ),
+            elsewhere=elsewhere,
         )
         self.context = context
         self.is_barred: Callable[[Identity], Awaitable[bool]] | None = None
@@ -91,6 +114,20 @@ class Operations:
         finally:  # a commit whose confirmation was lost may have happened
             if transaction is not None and commit:
                 transaction.announce()
+
+    async def knowing_groups(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what judges rights in a transaction; where that takes groups of other nodes, fetch them and do it again.
+
+        The transaction is undone meanwhile: nobody waits for another node within one. Raises KeyUnknown for rights
+        that depend on more groups of other nodes than GROUPS_ELSEWHERE_MAX.
+        """
+        for _ in range(GROUPS_ELSEWHERE_MAX):
+            try:
+                return await work()
+            except GroupElsewhere as needed:
+                assert self.context.elsewhere is not None
+                await self.context.elsewhere.learn_group(needed.handle)
+        raise KeyUnknown("the right depends on too many groups of other nodes")
 
     async def resolve(
         self,
@@ -145,6 +182,7 @@ class Operations:
         """
         return self._reading.ask(name, waiter)
 
+    @_knowing_groups
     async def create(
         self,
         batch: Sequence[Creation],
@@ -166,6 +204,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.create(batch, by=by, replace=replace, inherit_admin=inherit_admin)
 
+    @_knowing_groups
     async def put_values(
         self,
         handle: Handle,
@@ -183,6 +222,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.put_values(handle, values, by=by, overwrite=overwrite)
 
+    @_knowing_groups
     async def modify_values(
         self, handle: Handle, values: ValueList, *, by: Actor, origin: Origin = COMMAND
     ) -> Result:
@@ -192,6 +232,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.modify_values(handle, values, by=by)
 
+    @_knowing_groups
     async def remove_values(
         self, handle: Handle, indexes: Sequence[int], *, by: Actor, origin: Origin = COMMAND
     ) -> Result:
@@ -199,6 +240,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.remove_values(handle, indexes, by=by)
 
+    @_knowing_groups
     async def delete(self, batch: Sequence[Handle], *, by: Actor, origin: Origin = COMMAND) -> list[Result]:
         """Delete handles: Deleted, or Rejected with 7, 100, 301, 400, 401. Raises ValueError above BATCH_ITEMS_MAX."""
         async with self.transaction(origin) as transaction:
@@ -227,6 +269,7 @@ class Operations:
         """A page of the prefixes (P, not 0.NA/P) that this node homes. Whether one may ask is for who asks to say."""
         return await self._listing.homed(after=after, limit=limit)
 
+    @_knowing_groups
     async def home(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
         """Home a prefix; None when it is homed now. Whether one may is for who asks to say.
 
@@ -236,6 +279,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await home(transaction, prefix, by)
 
+    @_knowing_groups
     async def unhome(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
         """Answer for a prefix no more; its handles stay in the database. None when it is done.
 

@@ -119,6 +119,15 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     default_ttl_s: Annotated[int, Meta(ge=0, le=172_800)] = 86_400
     """TTL of a value that is registered without one; clients never keep a value longer than two days."""
 
+    session_idle_max_s: Annotated[int, Meta(ge=10, le=86_400)] = 3_600
+    """Seconds that a session of the Handle protocol lives unused at most; clients may ask for less. Deployed servers
+    allow a day. An hour, since the key that opened a session may be withdrawn meanwhile, and clients set up a new one
+    without being told."""
+
+    session_source: Literal["address", "network", "any"] = "address"
+    """From where the messages of a session are taken: the address that set it up; its network, IPv4 /24 or IPv6 /56,
+    for clients behind a translator with several addresses; or anywhere."""
+
     statistics_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
     """Seconds between two writes of the day's counters; what a crash can lose of them."""
 
@@ -130,6 +139,14 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     open_networks: tuple[OpenNetwork, ...] = ()
     """Private networks in which the nodes of our prefixes may stand, each for named prefixes only; none by default."""
+
+    root_site_file: Path | None = None
+    """Root bundle, from which keys and groups of other nodes are found; read again when it changes. Without one, only
+    administrators whose keys are stored here can prove who they are."""
+
+    unsigned_prefixes: tuple[str, ...] = ()
+    """Prefixes whose services are believed without a signature when keys are looked up, such as ["88.7"]; "0.NA" for
+    the root service. Whoever stands between us and such a service can be anybody; none by default."""
 
     prefix_rules: tuple[PrefixRule, ...] = ()
     """Rules for the labels of prefixes that this node allocates; a rule here replaces the usual one of its level."""
@@ -239,6 +256,11 @@ def _allocation_faults(settings: RegistrySettings) -> list[str]:
         faults += [
             f"open_networks: {name!r} is no prefix" for name in network.prefixes if not _is_prefix(name)
         ]
+    faults += [
+        f"unsigned_prefixes: {name!r} is no prefix; each level is named by itself"
+        for name in settings.unsigned_prefixes
+        if name == EVERY_PREFIX or not _is_prefix(name)
+    ]
     for rule in settings.prefix_rules:
         try:
             re.compile(rule.pattern, re.ASCII)

@@ -20,7 +20,9 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
+from protocol.runtime.memory_cache import MemoryCache
 from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
+from protocol.runtime.root import Root
 from protocol.runtime.server_key import make_server_key, public_key_of
 from protocol.runtime.signing import Signer
 from protocol.runtime.workers.worker import ALONE, Worker
@@ -31,8 +33,6 @@ from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
 from protocol.transport.http_cache import HttpCache
 from protocol.transport.sockets import is_address_available
-from resolver.bootstrap import Root
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Lifetimes
 from resolver.cache.redis import RedisTier
 from resolver.cache.tiered import Memory, TieredCache

@@ -22,13 +22,13 @@ from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
 from protocol.message import Message
+from protocol.runtime.memory_cache import MemoryCache
+from protocol.runtime.shares import ServiceShares
+from protocol.runtime.single_flight import SingleFlight, TooBusy
 from protocol.site import Service
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Denial, Entry, cache_key, denial_entry, record_entry
 from resolver.cache.records import Clocks
-from resolver.cache.singleflight import SingleFlight, TooBusy
 from resolver.cache.tiered import TieredCache
-from resolver.shares import ServiceShares
 
 PASSED_ON: Final = frozenset(
     {

@@ -11,12 +11,12 @@ from protocol.errors import ResolutionFailed
 from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
 from protocol.runtime.signing import Signer
+from protocol.runtime.single_flight import TooBusy
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer, Reply
 from protocol.usual import AnswerTemplates, UsualRequest, read_usual_request
 from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry, select
-from resolver.cache.singleflight import TooBusy
 from resolver.recursor import Recursor
 from resolver.short_way import ShortWay
 
@@ -142,7 +142,7 @@ class _Asked:
         self.reply = reply
 
     def told(self, outcome: Entry | Exception) -> None:
-        """See singleflight.Waiter."""
+        """See single_flight.Waiter."""
         self.server.answer_usual(self, outcome)
 
 

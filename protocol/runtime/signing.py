@@ -11,7 +11,6 @@ import hashlib
 import os
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +23,7 @@ from protocol.codes import OpFlag, ResponseCode
 from protocol.credential import sign
 from protocol.errors import HandleError
 from protocol.message import Message
+from protocol.runtime.memory_cache import MemoryCache
 from protocol.signature import SHA256, sign_octets
 from protocol.transport.base import Peer
 from protocol.transport.source import SourceCheck, Verdict
@@ -87,16 +87,14 @@ class Signer:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="signing", initializer=_give_way)
         self._waiting = 0
-        self._kept: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
-        self._kept_octets = 0
+        self._kept: MemoryCache[bytes] = MemoryCache(entries_max=KEPT_MAX, octets_max=KEPT_OCTETS_MAX)
 
     def repeat(self, request: bytes, peer: Peer) -> bytes | None:
         """The answer that a request of the very same octets got from here a moment ago; None for a new one."""
-        kept = self._kept.get(_key_of(request, peer))
-        if kept is None or kept[0] <= self._clock():
-            return None
-        self._observer.signature("repeated")
-        return kept[1]
+        kept = self._kept.get(_key_of(request, peer), self._clock())
+        if kept is not None:
+            self._observer.signature("repeated")
+        return kept
 
     def admit(self, peer: Peer) -> None:
         """Take a source's token before anything is done for its request. Raises TooManySignatures."""
@@ -137,24 +135,12 @@ class Signer:
 
     def keep(self, request: bytes, peer: Peer, answer: bytes) -> None:
         """Have repeat() give this answer for a moment."""
-        now_s = self._clock()
-        self._forget(_key_of(request, peer))
-        self._kept[_key_of(request, peer)] = (now_s + KEPT_S, answer)
-        self._kept_octets += len(answer)
-        while self._kept:
-            oldest, (until_s, _) = next(iter(self._kept.items()))
-            if until_s > now_s and len(self._kept) <= KEPT_MAX and self._kept_octets <= KEPT_OCTETS_MAX:
-                return
-            self._forget(oldest)
+        expires_s = self._clock() + KEPT_S
+        self._kept.put(_key_of(request, peer), answer, octets=len(answer), expires_s=expires_s)
 
     def close(self) -> None:
         """Sign nothing more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _forget(self, key: bytes) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._kept_octets -= len(kept[1])
 
     def _refuse(self, limit: str) -> None:
         self._observer.signature("refused")

@@ -23,11 +23,16 @@ from protocol.runtime.signing import Signer
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer, Reply
 
-ENCRYPTED: Final = 0x40  # of the third octet of an envelope
 SITE_ANSWER_LIFE_S: Final = 60.0  # our own record changes only with a new start
 NO_SERVER_KEY: Final = "This node has no server key to sign with; ask without CERT."
 
 log = structlog.get_logger(__name__)
+
+HandOver = Callable[[bytes, Peer, Reply], bool]
+
+
+def _nobody(_octets: bytes, _peer: Peer, _reply: Reply) -> bool:
+    return False
 
 
 class WireServer(ABC):
@@ -52,6 +57,8 @@ class WireServer(ABC):
         self.signer = signer
         self.clock = clock
         self.wall_clock = wall_clock
+        self.hand_over: HandOver = _nobody
+        """Takes a request that another worker must answer; False for any other, of which nothing is done then."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
@@ -74,11 +81,11 @@ class WireServer(ABC):
         Octets that are no message get RC 4. A message that is itself a response gets silence: two servers
         would otherwise answer each other for ever. How many requests wait at once is bounded by the transports.
         """
-        if not self.answer_soon(octets, peer, reply):
+        if not self.answer_soon(octets, peer, reply) and not self.hand_over(octets, peer, reply):
             self.answer_later(octets, peer, reply)
 
     def answer_later(self, octets: bytes, peer: Peer, reply: Reply) -> None:
-        """The general way of respond(), with a task."""
+        """The general way of respond(), with a task, and without another worker."""
         try:
             request = self.decode(octets, peer)
         except HandleError as error:
@@ -88,7 +95,7 @@ class WireServer(ABC):
         if request.header.response_code:
             reply(None)
             return
-        is_signed = request.has(OpFlag.CERT)
+        is_signed = request.has(OpFlag.CERT) and self.signs_for(request, peer)
         answering = self._respond_signed(octets, request, peer) if is_signed else self._respond(request, peer)
         task = asyncio.get_running_loop().create_task(_tell(answering, reply))
         self._tasks.add(task)
@@ -97,6 +104,10 @@ class WireServer(ABC):
     def decode(self, octets: bytes, peer: Peer) -> Message:
         """The message in octets. Raises HandleError: WireError for octets that are none."""
         return decode_message(octets)
+
+    def signs_for(self, request: Message, peer: Peer) -> bool:
+        """Whether the answer to a request with CERT is signed; within a session it has a MAC instead."""
+        return True
 
     async def close(self) -> None:
         """Give up what is still worked on; after the listeners are closed."""
@@ -126,14 +137,13 @@ class WireServer(ABC):
         try:
             signer.admit(peer)
             answer = await self._respond(request, peer)
-            if answer.octets[2] & ENCRYPTED:  # within a session, whose MAC it has
-                return answer
             response = await signer.certify(decode_message(answer.octets))
         except Exception as error:
             return self.failed(request, peer, error)
         signed = response.encode()
         if answer.more is None:
-            signer.keep(octets, peer, signed)
+            if not request.envelope.session_id:  # a session has rules of its own about what comes twice
+                signer.keep(octets, peer, signed)
             return Answer(octets=signed, keep_open=answer.keep_open)
         return Answer(octets=signed, more=_signed(answer.more, signer), keep_open=answer.keep_open)
 

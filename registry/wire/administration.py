@@ -130,8 +130,12 @@ class Administration:
         self, call: Call, operation: OpCode, act: Callable[[Transaction], Awaitable[Result]]
     ) -> Result:
         """What came of a write. Raises Refusal for one that was rejected; on trial always, and nothing is done."""
-        async with self._operations.transaction(call.origin, commit=not call.on_trial) as transaction:
-            result = await act(transaction)
+
+        async def write() -> Result:
+            async with self._operations.transaction(call.origin, commit=not call.on_trial) as transaction:
+                return await act(transaction)
+
+        result = await self._operations.knowing_groups(write)
         may_not = isinstance(result, Rejected) and result.code is ResponseCode.INVALID_ADMINISTRATOR
         if not may_not:
             call.end_trial()

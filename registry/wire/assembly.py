@@ -16,10 +16,11 @@ from registry.settings import RegistrySettings
 from registry.wire.challenges import ChallengeStore
 from registry.wire.desk import Desk
 from registry.wire.policy import WirePolicy
-from registry.wire.proofs import Floors, LocalKeys, Proofs
+from registry.wire.proofs import Floors, KnownKeys, Proofs
 from registry.wire.replies import StoredReplies
 from registry.wire.server import WireServer
 from registry.wire.session_ids import SessionIds
+from registry.wire.sessions import Sessions
 from registry.wire.status import Status
 
 SECRET_CODES: Final = {
@@ -41,26 +42,39 @@ def make_wire_server(
     registered: Callable[[str, OpCode, Result], None],
     resources: AsyncExitStack,
     *,
+    desk: Desk,
     proofs: Proofs,
     signer: Signer | None = None,
     worker: int = 0,
 ) -> WireServer:
     """The wire server of one process; resources close it.
 
-    registered: counts writes. proofs: shared with the other front ends. worker: the number by which session ids name
-    the process, 0 when it is alone.
+    registered: counts writes. desk, proofs: shared with the other front ends. worker: the number by which session ids
+    name the process, 0 when it is alone.
     """
     operations = node.operations
     clock, wall_clock = time.monotonic, time.time
+    ids = SessionIds(worker)
+    sessions = Sessions(
+        ids,
+        desk,
+        observer=metrics,
+        idle_max_s=settings.session_idle_max_s,
+        binding=settings.session_source,
+        case_sensitive=settings.case_sensitive,
+        clock=clock,
+    )
+    metrics.watch_sessions(lambda: len(sessions.unproved), lambda: len(sessions.proved))
     server = WireServer(
         operations,
         node.site,
-        challenges=ChallengeStore(SessionIds(worker), clock=clock, on_limit=metrics.limit_reached),
+        challenges=ChallengeStore(ids, clock=clock, on_limit=metrics.limit_reached),
         proofs=proofs,
         replies=StoredReplies(clock=clock, on_limit=metrics.limit_reached),
         status=Status(operations, requests=metrics.requests, clock=clock, wall_clock=wall_clock),
         registered=registered,
         policy=policy_of(settings),
+        sessions=sessions,
         signer=signer,
         clock=clock,
         wall_clock=wall_clock,
@@ -69,19 +83,22 @@ def make_wire_server(
     return server
 
 
-def make_proofs(
-    node: Node, settings: RegistrySettings, metrics: RegistryMetrics, resources: AsyncExitStack
-) -> Proofs:
-    """Where all front ends of one process check proofs, at one desk; resources close it."""
-    operations = node.operations
+def make_desk(settings: RegistrySettings, metrics: RegistryMetrics, resources: AsyncExitStack) -> Desk:
+    """Where all front ends of one process have keys worked with; resources close it."""
     desk = Desk(settings.verification_threads, on_limit=metrics.limit_reached)
     resources.callback(desk.close)
+    return desk
+
+
+def make_proofs(node: Node, settings: RegistrySettings, metrics: RegistryMetrics, desk: Desk) -> Proofs:
+    """How all front ends of one process check proofs."""
+    operations = node.operations
 
     async def is_barred(identity: Identity) -> bool:
         return operations.is_barred is not None and await operations.is_barred(identity)
 
     return Proofs(
-        LocalKeys(operations.context),
+        KnownKeys(operations.context),
         desk,
         floors_of(settings),
         on_result=metrics.authenticated,

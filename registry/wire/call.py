@@ -1,7 +1,6 @@
 """One request on its way through the wire server: what is asked, by whom, and what its answer goes to."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from protocol.codes import OpFlag, ResponseCode
 from protocol.message import Message
@@ -9,56 +8,12 @@ from protocol.transport.base import Peer
 from protocol.transport.source import source_network
 from registry.outcomes import ANYBODY, Actor, Identity, Origin
 from registry.record import Refusal
+from registry.wire.session import Session
 from registry.work import target_text
 
 
 class Unproven(Exception):
     """The operation is for somebody who has proved to be who: a challenge is the answer."""
-
-
-class Session(Protocol):
-    """A session of PROTOCOL.md §5.7, as the requests in it need it."""
-
-    @property
-    def id(self) -> int:
-        """In the envelope of every message of the session."""
-
-    @property
-    def identity(self) -> Identity | None:
-        """Who has proved to be who in it; None until a challenge of the session was answered."""
-
-    def prove(self, identity: Identity) -> None:
-        """A challenge of the session was answered by this identity."""
-
-    def seal(self, answered: Message, response: Message) -> bytes:
-        """The octets of a response within the session: with MAC and encrypted as answered, the request, wants it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetUp:
-    """What became of a request for a session."""
-
-    session_id: int
-    body: bytes
-
-
-class Sessions(Protocol):
-    """The sessions of one process. Every method raises HandleError with the code that the client is told."""
-
-    def decode(self, octets: bytes, peer: Peer) -> Message:
-        """The message in octets, which may be encrypted within a session."""
-
-    def enter(self, request: Message, peer: Peer) -> Session | None:
-        """The session that a request names and belongs to, by its MAC and counter; None for an id of no session.
-
-        An answer to a challenge has no MAC, and belongs to the session whose challenge it answers.
-        """
-
-    async def set_up(self, request: Message, peer: Peer) -> SetUp:
-        """Begin a session (PROTOCOL.md §4.13)."""
-
-    def terminate(self, session: Session) -> None:
-        """End a session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

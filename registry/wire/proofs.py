@@ -1,7 +1,7 @@
 """Proofs of identity: is the answer to a challenge by the key that the identity names?
 
 Which kinds of answers are believed is the operator's to say; what is weaker is refused and counted. The work is done at
-the desk, in its few threads. Whose keys are stored here is the question of a Keys, which may as well look elsewhere.
+the desk, in its few threads. Whose keys are known, and who else holds them, is the question of a Keys.
 """
 
 from collections.abc import Awaitable, Callable, Sequence, Set
@@ -18,9 +18,10 @@ from protocol.codes import ResponseCode
 from protocol.errors import HandleError, WireError
 from protocol.handle import Handle
 from protocol.signature import HASH_NAMES
-from protocol.value import Permission
+from protocol.value import Permission, ValueReference
 from protocol.valuetypes.hs_pubkey import DSA, RSA, PublicKey
 from registry.context import RECORD_KEY_START, Context
+from registry.elsewhere import Elsewhere
 from registry.outcomes import Identity
 from registry.record import HS_SECKEY, data_of, parse_stored, permissions_of, type_of
 from registry.wire.desk import Desk
@@ -56,18 +57,25 @@ class Keys(Protocol):
         HandleError when nobody could be asked.
         """
 
+    async def holder(self, identity: Identity) -> Elsewhere | None:
+        """Who asks the node that holds the keys of an identity, where that is another one than ours."""
 
-class LocalKeys:
-    """Keys of records that are stored here; of a prefix record, also of the copy by which writers are authorised."""
+
+class KnownKeys:
+    """Keys of records that are stored here, and the public keys of other nodes, where the node looks for them.
+
+    Of a prefix record also those in the copy by which writers are authorised.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     async def find_keys(self, identity: Identity, kind: bytes) -> Sequence[Key]:
         """See Keys."""
-        record = await self._context.read_record(identity.handle)
-        if record is None:
-            record = await self._copy(identity.handle)
+        record = await self._stored(identity.handle)
+        if record is None and kind == HS_PUBKEY:
+            holder = await self._elsewhere(identity.handle)
+            record = None if holder is None else await holder.find(identity.handle)
         return [
             Key(index, data_of(value))
             for index, value in sorted((record or {}).items())
@@ -75,6 +83,19 @@ class LocalKeys:
             and identity.index in (0, index)
             and not (kind == HS_SECKEY and permissions_of(value) & Permission.PUBLIC_READ)
         ]
+
+    async def holder(self, identity: Identity) -> Elsewhere | None:
+        """See Keys."""
+        holder = await self._elsewhere(identity.handle)
+        return holder if holder is not None and await self._stored(identity.handle) is None else None
+
+    async def _elsewhere(self, handle: Handle) -> Elsewhere | None:
+        context = self._context
+        return None if await context.is_homed(handle) else context.elsewhere
+
+    async def _stored(self, handle: Handle) -> dict[int, bytes] | None:
+        record = await self._context.read_record(handle)
+        return await self._copy(handle) if record is None else record
 
     async def _copy(self, handle: Handle) -> dict[int, bytes] | None:
         if not handle.is_prefix_record:
@@ -130,6 +151,9 @@ class Proofs:
         claimed = Identity(index=proof.key.index, handle=Handle(proof.key.handle))
         kind = proof.kind.encode("utf-8", "replace")
         if kind == HS_SECKEY:
+            holder = await self._keys.holder(claimed)
+            if holder is not None:
+                return await self._prove_elsewhere(holder, challenge, claimed, proof.answer)
             return await self.prove_secret(challenge, claimed, proof.answer, network=network)
         if kind == HS_PUBKEY:
             return await self._prove_key(challenge, claimed, proof.answer, network=network)
@@ -139,11 +163,10 @@ class Proofs:
     async def prove_secret(
         self, challenge: Challenge, claimed: Identity, answer: bytes, *, network: str
     ) -> Identity | None:
-        """Who has answered a challenge with a secret; see prove."""
-        scheme = _scheme_of(answer)
+        """Who has answered a challenge with a secret that is stored here; see prove. Never asks another node."""
         floors = self._floors
-        if scheme is None or _code_of(answer) not in floors.secret_codes:
-            self._on_result(scheme or "other", "refused")
+        scheme = self._believed_scheme(answer)
+        if scheme is None:
             return None
         keys = await self._keys.find_keys(claimed, HS_SECKEY)
         secrets = [key for key in keys[:KEYS_MAX] if key.data] or [
@@ -165,6 +188,24 @@ class Proofs:
             ]
 
         return await self._check(scheme, claimed, check, network)
+
+    def _believed_scheme(self, answer: bytes) -> str | None:
+        """How an answer was made with a secret; None, and counted, for a way that is not believed."""
+        scheme = _scheme_of(answer)
+        if scheme is None or _code_of(answer) not in self._floors.secret_codes:
+            self._on_result(scheme or "other", "refused")
+            return None
+        return scheme
+
+    async def _prove_elsewhere(
+        self, holder: Elsewhere, challenge: Challenge, claimed: Identity, answer: bytes
+    ) -> Identity | None:
+        """What the node that holds the secret says of an answer. Source: PROTOCOL.md §5.3."""
+        scheme = self._believed_scheme(answer)
+        if scheme is None:
+            return None
+        key = ValueReference(claimed.handle.octets, claimed.index)
+        return await self._conclude(scheme, claimed if await holder.verify(key, challenge, answer) else None)
 
     async def _prove_key(
         self, challenge: Challenge, claimed: Identity, answer: bytes, *, network: str
@@ -201,7 +242,12 @@ class Proofs:
         except WireError as error:
             self._on_result(scheme, "unreadable")
             raise Unreadable(str(error)) from error
-        identity = Identity(index=matching[0], handle=claimed.handle) if matching else None
+        return await self._conclude(
+            scheme, Identity(index=matching[0], handle=claimed.handle) if matching else None
+        )
+
+    async def _conclude(self, scheme: str, identity: Identity | None) -> Identity | None:
+        """Count a check, and its outcome unless the identity's owner is suspended."""
         if identity is not None and await self._is_barred(identity):
             identity = None
         self._on_result(scheme, "failed" if identity is None else "success")

@@ -15,6 +15,7 @@ from protocol.handle import Handle
 from protocol.runtime.wire_server import SITE_ANSWER_LIFE_S
 from protocol.site import Site
 from protocol.value import HandleValue, ValueList
+from registry.elsewhere import LOOKUP_S
 from registry.operations import Operations
 from registry.outcomes import CACHE_TIME_MAX_S, Answer, Denied, Found, Identity, Referred
 from registry.record import Refusal
@@ -100,7 +101,8 @@ class Readings:
     async def _ask(
         self, call: Call, question: ResolutionRequest, reader: Identity | None, *, public_only: bool
     ) -> Answer:
-        async with asyncio.timeout(self._answer_time_max_s):
+        looking_s = 0.0 if reader is None else LOOKUP_S  # for groups of other nodes that the reader may be in
+        async with asyncio.timeout(self._answer_time_max_s + looking_s):
             return await self._operations.resolve(
                 question.handle,
                 indexes=question.indexes,

@@ -15,7 +15,7 @@ from protocol.admin_bodies import ChallengeAnswerRequest, LoginRequest
 from protocol.bodies import ErrorBody, resolution_body
 from protocol.challenge import challenge_response
 from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import HandleError, StoreUnavailable
+from protocol.errors import HandleError, SessionLost, StoreUnavailable
 from protocol.generations import Stamp
 from protocol.handle import Handle
 from protocol.message import Message, answer_version, decode_message
@@ -31,15 +31,17 @@ from registry.reads import READ_TIME_MAX_S, PublicRow, StoreBusy
 from registry.record import Refusal
 from registry.resolution import public_answer
 from registry.wire.administration import Administration, Registered
-from registry.wire.call import Call, Sessions, Unproven, reply_to_answer
-from registry.wire.challenges import ChallengeStore, Pending, fingerprint
+from registry.wire.call import Call, Unproven, reply_to_answer
+from registry.wire.challenges import ChallengeGone, ChallengeStore, Pending, fingerprint
 from registry.wire.listing import Lists
 from registry.wire.logins import Logins
 from registry.wire.policy import ADMINISTRATION, LISTING, WirePolicy, offers_administration
-from registry.wire.proofs import Proofs
+from registry.wire.proofs import Proofs, Unreadable
 from registry.wire.reading import Readings
 from registry.wire.replies import StoredReplies
 from registry.wire.response import Part, Response
+from registry.wire.session import Session
+from registry.wire.sessions import Sessions
 from registry.wire.status import Status
 
 ANSWER_TIME_MAX_S: Final = READ_TIME_MAX_S
@@ -176,17 +178,24 @@ class WireServer(wire_server.WireServer):
         """See WireServer; a session reads what was encrypted in it."""
         return super().decode(octets, peer) if self._sessions is None else self._sessions.decode(octets, peer)
 
+    def signs_for(self, request: Message, peer: Peer) -> bool:
+        """See WireServer; the answer to a set-up is signed within a session too."""
+        if request.header.op_code == OpCode.SESSION_SETUP or self._sessions is None:
+            return True
+        return not self._sessions.holds(request.envelope.session_id, peer)
+
     async def dispatch(self, request: Message, peer: Peer) -> Answer:
         """Do what a request asks for, for whom its session, its connection or its proof says."""
         operation = request.header.op_code
         if operation == OpCode.CHALLENGE_ANSWER:
             return await self._answer_challenge(request, peer)
-        if operation not in self._handlers:
-            return self.has_not(request)
         call = self._call(request, peer)
         if call is None:
             return self.refuse(request, ResponseCode.SESSION_TIMEOUT, NO_SESSION)
-        if operation in ADMINISTRATION and call.identity is not None:
+        if operation not in self._handlers:
+            return self._sealed(call, self.has_not(request))
+        is_write = operation in ADMINISTRATION and call.identity is not None
+        if is_write or operation == OpCode.SESSION_SETUP:
             key = fingerprint(request, peer.host)
             return await self._replies.once(key, partial(self._serve, call))
         return await self._serve(call)
@@ -200,7 +209,11 @@ class WireServer(wire_server.WireServer):
         if identity is not None:
             return replace(call, identity=identity, is_logged_in=True)
         session = None if self._sessions is None else self._sessions.enter(request, peer)
-        return None if session is None else replace(call, session=session, identity=session.identity)
+        if session is None:
+            return None
+        if request.header.op_code == OpCode.SESSION_SETUP:  # another session, which has nothing from this one
+            return call
+        return replace(call, session=session, identity=session.identity)
 
     async def _serve(self, call: Call) -> Answer:
         """The answer to a call, whatever comes of it; on trial nothing but whether the identity would have a right."""
@@ -237,14 +250,14 @@ class WireServer(wire_server.WireServer):
         """What somebody gets who asks for what takes an identity, and has proved none."""
         request = call.request
         if call.reply_to is not request:  # a proof does not help
-            return self.refuse(call.reply_to, ResponseCode.INVALID_ADMINISTRATOR, "")
+            return self._sealed(call, self.refuse(call.reply_to, ResponseCode.INVALID_ADMINISTRATOR, ""))
         is_write = request.header.op_code in ADMINISTRATION
         if is_write and self._policy.refuse_sessionless_writes and call.session is None:
             text = "this server takes writes within a session alone; log in first"
             return self.refuse(request, ResponseCode.AUTHENTICATION_FAILED, text)
         if answer_version(request.envelope) < self._policy.authentication_version_min:
             text = "this server believes no proof in messages of so old a version of the protocol"
-            return self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text)
+            return self._sealed(call, self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text))
         pending = self._challenges.issue(
             request, call.peer.host, 0 if call.session is None else call.session.id
         )
@@ -258,37 +271,47 @@ class WireServer(wire_server.WireServer):
         )
         kept = response.header.op_flags & ~(OpFlag.OVRW | OpFlag.MINT)  # as deployed servers
         response = replace(response, header=replace(response.header, op_flags=kept))
-        return self._sealed(call, Answer(octets=response.encode()))
+        is_login = request.header.op_code == OpCode.IDIS_LOGIN  # which has to be answered on this connection
+        return self._sealed(call, Answer(octets=response.encode(), keep_open=is_login))
 
     async def _answer_challenge(self, answer: Message, peer: Peer) -> Answer:
         """Do what the challenge was about, once, and give the same reply to the same answer again."""
         if answer.envelope.session_id in _NO_SESSION_IDS:
             return self.refuse(answer, ResponseCode.AUTHENTICATION_TIMEOUT, "an answer to no challenge")
-        return await self._replies.once(fingerprint(answer, peer.host), partial(self._take, answer, peer))
+        session = None if self._sessions is None else self._sessions.enter(answer, peer)
+        key = fingerprint(answer, peer.host)
+        try:
+            return await self._replies.once(key, partial(self._take, answer, peer, session))
+        except HandleError as error:
+            call = Call(request=answer, reply_to=answer, peer=peer, session=session)
+            return self._sealed(call, self.failed(answer, peer, error))
 
-    async def _take(self, answer: Message, peer: Peer) -> Answer:
+    async def _take(self, answer: Message, peer: Peer, session: Session | None) -> Answer:
         proof = ChallengeAnswerRequest.decode(answer.body)
         session_id = answer.envelope.session_id
         pending = self._challenges.take(session_id)
         if pending is None:
-            has_session = self._sessions is not None and self._sessions.enter(answer, peer) is not None
-            code = ResponseCode.AUTHENTICATION_TIMEOUT if has_session else ResponseCode.SESSION_TIMEOUT
-            return self.refuse(answer, code, NO_SESSION)
-        call = await self._prove(pending, proof, answer, peer)
+            if session is None:
+                raise SessionLost(NO_SESSION)
+            raise ChallengeGone("no challenge of the session waits for an answer; send the request again")
+        call = await self._prove(pending, proof, answer, peer, session)
         return await self._serve(call)
 
     async def _prove(
-        self, pending: Pending, proof: ChallengeAnswerRequest, answer: Message, peer: Peer
+        self,
+        pending: Pending,
+        proof: ChallengeAnswerRequest,
+        answer: Message,
+        peer: Peer,
+        session: Session | None,
     ) -> Call:
         """The call that waited for this answer. Raises HandleError when the proof could not be checked."""
-        call = Call(request=pending.request, reply_to=reply_to_answer(pending.request, answer), peer=peer)
-        session_id = pending.request.envelope.session_id
-        if self._sessions is not None and session_id not in _NO_SESSION_IDS:
-            call = replace(call, session=self._sessions.enter(answer, peer))
+        reply_to = reply_to_answer(pending.request, answer)
+        call = Call(request=pending.request, reply_to=reply_to, peer=peer, session=session)
         try:
             identity = await self._proofs.prove(pending.challenge, proof, network=call.network)
         except HandleError as error:
-            if error.code is ResponseCode.SERVER_TOO_BUSY:
+            if not isinstance(error, Unreadable):  # the fault is ours, so the same answer may come again
                 self._challenges.restore(pending)
             raise
         if identity is None:

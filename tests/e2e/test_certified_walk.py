@@ -139,8 +139,8 @@ async def test_a_handle_is_certified_from_the_bundle_down(chain: Chain) -> None:
 @pytest.mark.parametrize("level", ["0.NA", "88", "88.100"])
 async def test_a_forged_or_a_stripped_signature_is_refused_at_every_level(chain: Chain, level: str) -> None:
     async def altered(_: Message, response: Message) -> Message:
-        body = response.body[:-1] + bytes((response.body[-1] ^ 1,))
-        return replace(response, body=body, signed_octets=None)
+        header = replace(response.header, expiration=response.header.expiration + 1)
+        return replace(response, header=header, signed_octets=None)
 
     async def stripped(_: Message, response: Message) -> Message:
         header = replace(response.header, op_flags=response.header.op_flags & ~OpFlag.CERT)
@@ -150,9 +150,8 @@ async def test_a_forged_or_a_stripped_signature_is_refused_at_every_level(chain:
         async with client_of(chain, chain.levels[level], spoil) as client:
             with pytest.raises(NotCertified) as refused:
                 await client.resolve(question(), certified=True)
-        assert f"except {level} in unsigned_prefixes" in refused.value.remedy or spoil is altered
-        async with client_of(chain, chain.levels[level], spoil) as client:  # whoever does not ask for proof
-            assert spoil is altered or isinstance(await client.resolve(question()), Found)
+            assert isinstance(await client.resolve(question()), Found), "who asks for no proof is told"
+        assert ("the root service" if level == "0.NA" else f"0.NA/{level}") in refused.value.node
 
 
 async def test_the_answer_of_another_node_is_refused_however_well_it_is_signed(chain: Chain) -> None:
@@ -263,7 +262,8 @@ async def test_without_cacr_the_authority_is_asked_and_its_answer_passed_on_unto
 
         verify(answered.message, key_of(authority.node.site))
         assert answered.authoritative
-        assert authority.tap.requests[-1] == request, "the authority saw what the client had sent"
+        seen = authority.tap.requests[-1]
+        assert seen.encode() == request.encode(), "the authority saw what the client had sent"
 
 
 async def test_a_request_that_two_nodes_pass_on_to_each_other_ends(chain: Chain) -> None:

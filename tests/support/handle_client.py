@@ -29,9 +29,11 @@ from protocol.message import (
     split_digest,
 )
 from protocol.signature import PrivateKey
+from protocol.transport.base import Peer, Responder
 from protocol.transport.tunnel import MESSAGE_TYPE
 from protocol.value import HandleValue, ValueList, ValueReference
 from tests.support.asking import Address, send_udp
+from tests.support.transport import answer_of
 
 PATIENCE_S: Final = 15.0
 QUICK_ITERATIONS: Final = 100  # tests are not about how long PBKDF2 takes
@@ -105,18 +107,21 @@ class Reply:
 class HandleClient:
     """Asks one node over one transport; each message over a connection of its own, as deployed clients do."""
 
-    address: Address
+    address: Address | Responder
+    """Where the node is, or what answers in its place without sockets."""
     transport: Transport = "tcp"
     proof: Proof | None = None
     version: Version = (2, 11)
+    suggested: Version = (2, 11)
     sent: list[Message] = field(default_factory=list)
     """Every message, the last one last."""
 
     def request(self, op_code: OpCode, body: bytes, flags: int = DEFAULT_FLAGS) -> Message:
         """A request with an id of its own."""
-        return Message.request(
+        request = Message.request(
             op_code, body, request_id=random.getrandbits(31), expiration=0, flags=flags, version=self.version
         )
+        return replace(request, envelope=replace(request.envelope, suggested=self.suggested))
 
     async def ask(self, op_code: OpCode, body: bytes, *, flags: int = DEFAULT_FLAGS) -> Reply:
         """Ask, and answer a challenge if there is something to answer it with."""
@@ -138,42 +143,27 @@ class HandleClient:
     async def exchange(self, message: Message) -> Reply:
         """Send one message, and read what comes until no more follows; checks ids and digest as real clients do."""
         self.sent.append(message)
-        octets = message.encode()
-        match self.transport:
-            case "udp":
-                messages = [decode_message(await send_udp(self.address, octets))]
-            case "tcp":
-                messages = await self._over_tcp(octets)
-            case "http":
-                messages = await self._over_http(octets)
+        messages = await self.carry(message.encode())
         for answer in messages:
             assert answer.envelope.request_id == message.envelope.request_id
             digest, _ = split_digest(answer)
             assert digest is None or matches_digest(message, digest)
         return Reply(messages=tuple(messages))
 
-    async def _over_tcp(self, octets: bytes) -> list[Message]:
-        reader, writer = await asyncio.open_connection(*self.address)
-        try:
-            writer.write(octets)
-            async with asyncio.timeout(PATIENCE_S):
-                messages = await read_messages(reader)
-                assert await reader.read() == b""
-            return messages
-        finally:
-            writer.close()
-
-    async def _over_http(self, octets: bytes) -> list[Message]:
-        url = "http://{}:{}/".format(*self.address)
-        headers: dict[str, Any] = {"Content-Type": MESSAGE_TYPE, "Accept": MESSAGE_TYPE}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(url, data=octets, headers=headers) as response,
-        ):
-            reader = asyncio.StreamReader()
-            reader.feed_data(await response.read())
-            reader.feed_eof()
-            return await read_messages(reader)
+    async def carry(self, octets: bytes) -> list[Message]:
+        """Send octets, and read what comes."""
+        if not isinstance(self.address, tuple):
+            answer = await answer_of(self.address, octets, Peer("192.0.2.1", 4711, self.transport))
+            assert answer is not None
+            more = [] if answer.more is None else [following async for following in answer.more]
+            return [decode_message(each) for each in (answer.octets, *more)]
+        match self.transport:
+            case "udp":
+                return [decode_message(await send_udp(self.address, octets))]
+            case "tcp":
+                return await _over_tcp(self.address, octets)
+            case "http":
+                return await _over_http(self.address, octets)
 
     # Operations
 
@@ -231,3 +221,28 @@ def _name(handle: str) -> bytes:
 
 def _values(handle: str, values: Sequence[HandleValue]) -> bytes:
     return ValuesRequest(handle=Handle.parse(handle), values=ValueList.of(values)).encode()
+
+
+async def _over_tcp(address: Address, octets: bytes) -> list[Message]:
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(octets)
+        async with asyncio.timeout(PATIENCE_S):
+            messages = await read_messages(reader)
+            assert await reader.read() == b""
+        return messages
+    finally:
+        writer.close()
+
+
+async def _over_http(address: Address, octets: bytes) -> list[Message]:
+    url = "http://{}:{}/".format(*address)
+    headers: dict[str, Any] = {"Content-Type": MESSAGE_TYPE, "Accept": MESSAGE_TYPE}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=octets, headers=headers) as response,
+    ):
+        reader = asyncio.StreamReader()
+        reader.feed_data(await response.read())
+        reader.feed_eof()
+        return await read_messages(reader)

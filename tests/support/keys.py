@@ -1,5 +1,6 @@
 """Keys for tests: the toy key of the vectors, and one of each kind that deployed peers use."""
 
+import math
 from functools import cache
 from typing import Final
 
@@ -13,7 +14,7 @@ ADMIN: Final = "admin_rsa"
 
 def rsa_key(p: int, q: int, e: int) -> rsa.RSAPrivateKey:
     """Return the RSA key of two primes and an exponent."""
-    d = pow(e, -1, (p - 1) * (q - 1))
+    d = pow(e, -1, math.lcm(p - 1, q - 1))
     public = rsa.RSAPublicNumbers(e, p * q)
     return rsa.RSAPrivateNumbers(
         p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q), public

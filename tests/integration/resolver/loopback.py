@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +26,7 @@ from protocol.value import HandleValue, ValueList
 from resolver.daemon import RecursiveNode
 from resolver.settings import OpenNetwork, ResolverSettings
 from tests.support import scratch
+from tests.support.scratch import new_directory
 from tests.support.server_keys import give_server_key
 from tests.support.transport import as_responder
 
@@ -187,7 +187,7 @@ def below(authority: Authority) -> HandleValue:
 @asynccontextmanager
 async def running_hierarchy() -> AsyncIterator[Hierarchy]:
     """A hierarchy that listens, in a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="handlegrid-", dir="/tmp"))
+    folder = new_directory()
     hierarchy = Hierarchy(folder)
     try:
         for authority in hierarchy.authorities:

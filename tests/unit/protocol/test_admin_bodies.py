@@ -25,7 +25,7 @@ from protocol.admin_bodies import (
     VerifyRequest,
     VerifyResponse,
 )
-from protocol.errors import HandleError, WireError
+from protocol.errors import HandleError, SessionFailed, WireError
 from protocol.handle import Handle
 from protocol.message import decode_message, split_digest
 from protocol.value import HandleValue, ValueList, ValueReference
@@ -176,7 +176,7 @@ def test_every_mode_of_key_exchange_has_its_form(request_body: SessionSetupReque
 
 
 def test_an_unknown_mode_of_key_exchange_is_refused() -> None:
-    with pytest.raises(WireError):
+    with pytest.raises(SessionFailed):
         SessionSetupRequest.decode(b"\0\5" + decode_message(spec_octets("sess")).body[2:])
 
 

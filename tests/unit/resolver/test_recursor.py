@@ -14,11 +14,11 @@ from protocol.client.verdict import Failure
 from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
+from protocol.runtime.memory_cache import MemoryCache
+from protocol.runtime.single_flight import TooBusy
 from protocol.site import Service
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Denial, Lifetimes, Record
 from resolver.cache.records import Clocks
-from resolver.cache.singleflight import TooBusy
 from resolver.cache.tiered import Memory, TieredCache
 from resolver.recursor import Bounds, Complaints, Origin, Recursor
 from tests.support.scripted_world import (

@@ -86,7 +86,8 @@ class SignedWorld(ScriptedWorld):
             return None
         if decode_message(octets).has(OpFlag.CERT) and key is not None:
             response = sign(response, key)
-        return self.spoils.get(address, lambda message: message)(response)
+        spoil = self.spoils.get(address)
+        return response if spoil is None else spoil(response)
 
 
 async def resolve(world: SignedWorld, name: str = PUMP, *, unsigned: tuple[str, ...] = ()) -> Found | Denied:
