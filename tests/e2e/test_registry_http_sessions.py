@@ -204,6 +204,19 @@ async def test_a_challenge_and_a_session_end_with_time(plant: RunningRegistry) -
     assert late.read(old.session_id) == challenge
 
 
+async def test_a_session_belongs_to_who_opened_it(plant: RunningRegistry) -> None:
+    key = {"index": 301, "type": "HS_SECKEY", "data": "another secret", "permissions": "1100"}
+    await plant.put("/api/handles/88.1/ADMIN?index=301", [key])
+    challenge = await given(plant)
+    assert (await plant.ask("PUT", THIS, body=challenge.proof(plant))).status == 200
+
+    other = {**challenge.proof(plant, "another secret"), "id": "301:88.1/ADMIN"}
+    refused = await plant.ask("PUT", THIS, body=other)
+
+    assert (refused.status, refused.rc) == (401, 402)
+    assert (await plant.ask("GET", THIS, headers=challenge.header)).json["id"] == plant.user
+
+
 async def test_an_identity_has_a_bounded_number_of_sessions(plant: RunningRegistry) -> None:
     now_s = plant.node.operations.context.wall_clock()
     sessions = HttpSessions(plant.node.services.store, plant.node.operations.context.sealer, lambda: now_s)
