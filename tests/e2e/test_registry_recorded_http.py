@@ -170,6 +170,17 @@ async def test_recorded_reads_are_answered_alike(lab: RunningRegistry) -> None:
         await compare(lab, name)
 
 
+async def test_our_site_is_told_with_the_members_of_the_recorded_one(lab: RunningRegistry) -> None:
+    answer, expected = (await ask(lab, "get_site")).json, json.loads(PAIRS["get_site"]["response"]["body"])
+
+    assert answer.keys() == expected.keys()
+    assert answer["site"].keys() == expected["site"].keys()
+    (ours,), (theirs,) = answer["site"]["servers"], expected["site"]["servers"]
+    assert ours.keys() == theirs.keys()
+    assert ours["publicKey"]["value"].keys() == theirs["publicKey"]["value"].keys()
+    assert ours["interfaces"][0].keys() == theirs["interfaces"][0].keys()
+
+
 async def test_recorded_writes_are_answered_alike(lab: RunningRegistry) -> None:
     for name in WRITES:
         await compare(lab, name)
