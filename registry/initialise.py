@@ -20,11 +20,13 @@ from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList, ValueRefe
 from protocol.valuetypes import Admin
 from registry.database import check_connection
 from registry.migrate import migrate, migration_lock
+from registry.node_keys import load_node_keys, make_node_keys
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Creation, Identity, Rejected, Result
 from registry.own_site import make_server_key, next_serial
 from registry.prefixes import Prefixes, PrefixRow
-from registry.seal import SealBroken, Sealer, load_node_key, make_node_key, make_secret
+from registry.seal import SealBroken, Sealer
+from registry.secret_files import make_secret
 from registry.store import ACQUIRE_WAIT_S, Store, outages
 from registry.transaction import Transaction
 from registry.writing import Action
@@ -38,8 +40,9 @@ ADMIN_INDEX: Final = 300
 HS_ADMIN_INDEX: Final = 100
 SITE_INDEX: Final = 1
 _SITE_FACT: Final = "site"
-_KEY_CHECK_FACT: Final = "node_key_check"
-_KEY_CHECK: Final = b"handlegrid node key"
+KEY_CHECK_FACT: Final = "node_key_check"
+"""Fact of the node by which a wrong key file is noticed at the start: KEY_CHECK under seal."""
+KEY_CHECK: Final = b"handlegrid node key"
 
 
 class NodeSettings(Protocol):
@@ -158,14 +161,14 @@ def _make_directory(path: Path) -> None:
 
 async def _open_sealer(store: Store, path: Path) -> Sealer:
     """The sealer of this node; a new database gets a new node key, any other only opens with the key it knows."""
-    check = await store.fact(_KEY_CHECK_FACT)
+    check = await store.fact(KEY_CHECK_FACT)
     if check is None:
-        sealer = Sealer(make_node_key(path))
-        await store.put_fact(_KEY_CHECK_FACT, sealer.seal_octets(_KEY_CHECK, _KEY_CHECK))
+        sealer = Sealer(make_node_keys(path))
+        await store.put_fact(KEY_CHECK_FACT, sealer.seal_octets(KEY_CHECK, KEY_CHECK))
         return sealer
-    sealer = Sealer(load_node_key(path))
+    sealer = Sealer(load_node_keys(path))
     try:
-        sealer.open_octets(_KEY_CHECK, check)
+        sealer.open_octets(KEY_CHECK, check)
     except SealBroken:
         raise SettingsError(
             [f"node_key_file: {path} is not the key that this database was sealed with"]

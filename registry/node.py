@@ -13,7 +13,7 @@ from protocol.site import Site
 from registry.initialise import GENERATIONS_FILE, NodeSettings, initialise
 from registry.operations import Operations
 from registry.prefixes import Prefixes
-from registry.seal import Sealer, load_node_key
+from registry.seal import Sealer
 from registry.store import Store
 
 
@@ -60,7 +60,7 @@ async def open_node(
         operations = Operations(
             store=store,
             prefixes=prefixes,
-            sealer=Sealer(load_node_key(settings.sealing_key_file())),
+            sealer=Sealer.of_file(settings.sealing_key_file()),
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,

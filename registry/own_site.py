@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from protocol.errors import SettingsError
 from protocol.valuetypes import PublicKey
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 
 RSA_BITS: Final = 2_048  # what deployed clients verify
 SERIAL_MAX: Final = 0x7FFF  # deployed clients compare serial numbers as signed 16-bit integers

@@ -30,7 +30,7 @@ from registry.initialise import ADMIN_SECRET_FILE, SERVER_KEY_FILE
 from registry.node import open_node
 from registry.outcomes import OPERATOR, Creation, Found, Rejected
 from registry.own_site import make_server_key
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 from registry.settings import RegistrySettings
 from resolver.daemon import RecursiveNode
 from resolver.settings import ForwardRule, OpenNetwork, ResolverSettings

@@ -9,6 +9,7 @@ from protocol.generations import Generations
 from protocol.handle import Handle, Prefix
 from protocol.value import DEFAULT_PERMISSIONS, SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import ALL_PERMISSIONS, Admin
+from registry.node_keys import NodeKeys
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Actor, Answer, Creation, Found, Identity, Result
 from registry.prefixes import Prefixes, PrefixRow
@@ -49,7 +50,7 @@ class Bench:
         self.dsn = dsn
         self.now_s = 1_800_000_000.0
         self.generations = Generations()
-        self.sealer = Sealer(NODE_KEY)
+        self.sealer = Sealer(NodeKeys.first(NODE_KEY))
         self.prefixes = Prefixes(store.prefix_rows, self.generations)
         self.operations = self.make_operations()
 
