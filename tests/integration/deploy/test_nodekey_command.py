@@ -80,9 +80,11 @@ def test_machines_are_told_the_same(run: Run) -> None:
 
 def test_a_refusal_says_why_and_is_an_exit_code(run: Run, config: Path) -> None:
     async def spoil() -> None:
-        async with open_node(load_registry_settings(config), unsafe=True) as node:
-            async with node.store.connection() as connection:
-                await connection.execute("UPDATE handles SET key = '88.1/OTHER' WHERE name = '88.1/S-1'")
+        async with (
+            open_node(load_registry_settings(config), unsafe=True) as node,
+            node.store.connection() as connection,
+        ):
+            await connection.execute("UPDATE handles SET key = '88.1/OTHER' WHERE name = '88.1/S-1'")
 
     run_elsewhere(spoil)
     code, out, err = run("rotate")

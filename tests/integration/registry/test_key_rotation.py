@@ -11,7 +11,7 @@ import pytest
 
 from protocol.errors import SettingsError
 from protocol.handle import Handle
-from protocol.value import HandleValue
+from protocol.value import HandleValue, ValueList
 from registry import resealing
 from registry.accounts.people import People
 from registry.accounts.person import Purpose
@@ -127,7 +127,7 @@ async def test_everything_is_sealed_again_and_nothing_else_changes(vault: Vault)
             )
     assert {field.field: field.value for field in read} == {"name": "韩梅梅", "mobile": "138"}
     sealer = reopened.operations.context.sealer
-    old = resealing.ValueList(version["restricted_values"], 1)
+    old = ValueList(version["restricted_values"], 1)
     (value,) = sealer.open(version["key"], old)
     assert HandleValue.decode(value).data == b"hush 7"
     assert sealer.open_octets(b"idempotency/usr_1/key-of-a-request", kept) == b"hg_live_hush"
