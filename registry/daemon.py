@@ -28,6 +28,8 @@ from registry.operations import Operations
 from registry.reads import WAITING_READS
 from registry.rest.app import RestApi
 from registry.rest.handles import HandlesApi
+from registry.rest.reverse import ReverseApi
+from registry.searching import Searching
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
@@ -172,7 +174,13 @@ class RegistryNode:
             plain_http_credentials=self.settings.plain_http_credentials,
             default_ttl_s=self.settings.default_ttl_s,
         )
-        rest = RestApi(handles=handles, api=api.app, site=node.site, on_answer=observer.answered_http)
+        rest = RestApi(
+            handles=handles,
+            api=api.app,
+            site=node.site,
+            on_answer=observer.answered_http,
+            reverse=self._make_reverse(node),
+        )
         listeners = await open_listeners(
             self.settings,
             wire.respond,
@@ -184,6 +192,19 @@ class RegistryNode:
         )
         self._resources.push_async_callback(listeners.close)
         return listeners
+
+    def _make_reverse(self, node: Node) -> ReverseApi | None:
+        settings = self.settings
+        if settings.reverse_lookup == "off":
+            return None
+        return ReverseApi(
+            operations=node.operations,
+            searching=Searching(node.store),
+            types=settings.lookups(),
+            is_open=settings.reverse_lookup == "open",
+            plain_http_credentials=settings.plain_http_credentials,
+            metrics=self.metrics,
+        )
 
     def _make_cache(self, generations: Generations) -> AnswerCache | None:
         octets_max = self.settings.answer_cache_octets_max

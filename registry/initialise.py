@@ -19,6 +19,8 @@ from protocol.site import Site, single_server_site
 from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import Admin
 from registry.database import check_connection
+from registry.lookup_facts import note_types
+from registry.lookups import LookupTypes
 from registry.migrate import migrate, migration_lock
 from registry.node_keys import load_node_keys, make_node_keys
 from registry.operations import Operations
@@ -86,6 +88,9 @@ class NodeSettings(Protocol):
     def sealing_key_file(self) -> Path:
         """Where the node key is."""
 
+    def lookups(self) -> LookupTypes:
+        """Types whose values are written down so that handles are found by them."""
+
     def published_addresses(self) -> tuple[str, ...]:
         """Literal addresses for the site record."""
 
@@ -116,9 +121,11 @@ async def initialise(
 async def _initialise_locked(
     settings: NodeSettings, *, unsafe: bool, wall_clock: Callable[[], float]
 ) -> Site:
-    store = await Store.open(settings.dsn(), connections_max=2, unsafe=unsafe)
+    store = await Store.open(settings.dsn(), connections_max=2, unsafe=unsafe, lookups=settings.lookups())
     generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:
+        is_new = await store.fact(KEY_CHECK_FACT) is None
+        await note_types(store, settings.lookups(), is_new=is_new)
         sealer = await _open_sealer(store, settings.sealing_key_file())
         homes = settings.home_prefixes()
         administrator = administrator_of(homes[0])

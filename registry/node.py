@@ -53,6 +53,7 @@ async def open_node(
         unsafe=unsafe,
         on_wait=on_wait,
         on_busy=on_busy,
+        lookups=settings.lookups(),
     )
     generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:

@@ -25,6 +25,7 @@ from registry.api.app import ApiApp
 from registry.api.respond import front_end_problem, response_code
 from registry.rest.handles import HandleRequest, HandlesApi
 from registry.rest.problem import CODE_KEY, Problem, json_response
+from registry.rest.reverse import ReverseApi, belongs_here
 from registry.rest.values import MAX_BODY_OCTETS
 
 HANDLES_PATH: Final = b"/api/handles"
@@ -42,6 +43,8 @@ class RestApi:
     api: ApiApp
     site: Site
     on_answer: AnswerObserver
+    reverse: ReverseApi | None = None
+    """None while reverse look-up is off: its path does not exist then."""
 
     def application(self) -> web.Application:
         """Return the application, whose one route takes every request."""
@@ -103,6 +106,8 @@ class RestApi:
             return _collection(target)
         if path.startswith(HANDLES_PATH + b"/"):
             return await self._handle(request, target, path[len(HANDLES_PATH) + 1 :], request_id)
+        if self.reverse is not None and belongs_here(path):
+            return await self.reverse.answer(request, target)
         raise Problem(
             ResponseCode.PROTOCOL_ERROR,
             "There is nothing at this path; records are at /api/handles/<handle>, all of the API at /api/v1/docs.",

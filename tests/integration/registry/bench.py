@@ -9,6 +9,7 @@ from protocol.generations import Generations
 from protocol.handle import Handle, Prefix
 from protocol.value import DEFAULT_PERMISSIONS, SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import ALL_PERMISSIONS, Admin
+from registry.lookups import LookupTypes
 from registry.node_keys import NodeKeys
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Actor, Answer, Creation, Found, Identity, Result
@@ -55,9 +56,14 @@ class Bench:
         self.operations = self.make_operations()
 
     @classmethod
-    async def open(cls, dsn: str, *, homes: Sequence[str], connections_max: int = 8) -> Self:
+    async def open(
+        cls, dsn: str, *, homes: Sequence[str], connections_max: int = 8, lookups: Sequence[str] = ()
+    ) -> Self:
         """Open a node that homes these prefixes; 300:88.100/ADMIN administers them."""
-        bench = cls(await Store.open(dsn, connections_max=connections_max, unsafe=True), dsn)
+        store = await Store.open(
+            dsn, connections_max=connections_max, unsafe=True, lookups=LookupTypes.of(lookups)
+        )
+        bench = cls(store, dsn)
         for home in homes:
             await bench.home(home)
         return bench
