@@ -72,7 +72,8 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     two-core database is saturated by about this many."""
 
     node_key_file: Path | None = None
-    """Key that seals values without public-read: 32 random octets, mode 0600; default `data_dir`/node.key."""
+    """Keys that seal values without public-read and personal data, mode 0600; default `data_dir`/node.key. Made at the
+    first start; rotated with `handlegrid nodekey`."""
 
     case_sensitive: bool = False
     """Whether suffixes that differ only in the case of ASCII letters are different names (PROTOCOL §1.2).

@@ -17,7 +17,6 @@ from tests.integration.registry.bench import creation, secret, url
 from tests.support.registries import HttpAnswer, RunningRegistry, basic, running_registry
 
 PATH = "/hrls/handles"
-LAX = {"homes": ["88.1", "88.2"], "reverse_lookup": "open"}
 
 
 @pytest.fixture
@@ -210,7 +209,7 @@ async def test_it_is_off_unless_it_is_switched_on_and_then_tells_what_it_lacks(
         await fill(node)
         answer = await node.get(f"{PATH}/?URL=*")
         assert (answer.status, answer.rc) == (404, 4)
-    async with running_registry(database, scratch, **LAX) as node:
+    async with running_registry(database, scratch, homes=["88.1", "88.2"], reverse_lookup="open") as node:
         answer = await node.get(f"{PATH}/?URL=https*")
         assert (answer.status, answer.json) == (200, [])
         assert answer.headers["Search-Complete"] == "false"
