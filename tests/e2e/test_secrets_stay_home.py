@@ -116,7 +116,9 @@ def route_of(name: str) -> Route:
 @asynccontextmanager
 async def stage(postgres: TestPostgres, scratch: Path) -> AsyncIterator[Stage]:
     """A node with an enterprise that has one of everything; all of it made through the API."""
-    node = NodeProcess(postgres.database(), scratch, homes=["88.100"], log_level="debug")
+    node = NodeProcess(
+        postgres.database(), scratch, homes=["88.100"], log_level="debug", reverse_lookup="open"
+    )
     async with aiohttp.ClientSession() as session:
         try:
             await node.start()
