@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 RUN = $(or $(PYTHON),$(error handlegrid needs Python 3.11 or newer with venv; Debian and Ubuntu: \
 	apt install python3.11 python3.11-venv)) deploy/bootstrap.py
 
+SIDE_BY_SIDE = -n logical --maxprocesses 4 --dist worksteal
+
 .PHONY: help up down status test lint format bench bench-full fuzz sanitize
 
 help:  ## List the targets
@@ -20,8 +22,8 @@ down:  ## Stop it; the data stay
 status:  ## Show what is running, and where
 	@$(RUN) handlegrid status
 
-test:  ## Run every test (ARGS="tests/unit -q" narrows it down)
-	@$(RUN) --dev python -m pytest $(ARGS)
+test:  ## Run every test on every processor (ARGS="tests/unit -q" narrows it down, on one)
+	@$(RUN) --dev python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
 lint:  ## Check style and types
 	@$(RUN) --dev ruff check

@@ -8,7 +8,8 @@ from protocol.value import HandleValue, ValueList
 from registry.allocation.lifecycle import Hosting
 from registry.allocation.model import Wish
 from registry.allocation.service import Allocation
-from registry.initialise import admin_value, administrator_of
+from registry.homing import admin_value
+from registry.initialise import administrator_of
 from registry.node import Node, open_node
 from registry.outcomes import COMMAND, OPERATOR, Created, Creation
 from registry.settings import RegistrySettings

@@ -32,10 +32,14 @@ class OpCode(IntEnum):
     RETRIEVE_TRANSACTION_LOG = 1001
     DUMP_HANDLES = 1002
     BACKUP_SERVER = 1003
+    IDIS_LOGIN = 2001
 
 
 class ResponseCode(IntEnum):
-    """What came of a request. Source: PROTOCOL.md §3.7; no other code is ever sent, since real clients throw."""
+    """What came of a request. Source: PROTOCOL.md §3.7; no other code is ever sent, since real clients throw.
+
+    NEED_RSA_KEY and INVALID_SESSION_SETUP are read and never sent: no deployed server does.
+    """
 
     SUCCESS = 1
     ERROR = 2
@@ -64,6 +68,8 @@ class ResponseCode(IntEnum):
     SESSION_TIMEOUT = 500
     SESSION_FAILED = 501
     INVALID_SESSION_KEY = 502
+    NEED_RSA_KEY = 503
+    INVALID_SESSION_SETUP = 504
     SESSION_MESSAGE_REJECTED = 505
 
 
@@ -82,6 +88,8 @@ class OpFlag(IntFlag):
     OVRW = 0x0040_0000
     MINT = 0x0020_0000
     DNRF = 0x0010_0000
+    RECU_AUTH = 0x0000_0004
+    """Of the IDIS SDK: an authentication field follows the types of a resolution."""
 
 
 DEFAULT_FLAGS: Final = OpFlag.RECU | OpFlag.CACR | OpFlag.PUBL

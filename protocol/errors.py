@@ -7,6 +7,11 @@ HandleError
 │   └── TooLarge             more than a named limit allows
 ├── InvalidHandle            a name that cannot be a handle (RC 102)
 ├── InvalidValue             a value that cannot be stored (RC 202)
+├── BadSignature             a signature, MAC or answer that is wrong or that nobody can check (RC 403)
+│   ├── Unsigned             no credential where one is needed (RC 404)
+│   └── BadMac               not made with the session's key (RC 502)
+├── SessionFailed            no key can be agreed on, or a message cannot be decrypted with it (RC 501)
+├── UnreadableKey            a private-key file that cannot be opened, or with another passphrase
 ├── ResolutionFailed         no answer could be had; says from whom, why, and what to do
 │   ├── Unreachable          no server of a service answered in time
 │   │   └── NotSent          nothing was sent, for want of something on this side
@@ -60,6 +65,34 @@ class InvalidValue(HandleError):
     """A handle value that cannot be read or stored."""
 
     code = ResponseCode.INVALID_VALUE
+
+
+class BadSignature(HandleError):
+    """A signature, MAC or answer to a challenge that is wrong, or that cannot be checked."""
+
+    code = ResponseCode.AUTHENTICATION_FAILED
+
+
+class Unsigned(BadSignature):
+    """No credential where one is needed."""
+
+    code = ResponseCode.INVALID_CREDENTIAL
+
+
+class BadMac(BadSignature):
+    """A MAC that was not made with the session's key over this message."""
+
+    code = ResponseCode.INVALID_SESSION_KEY
+
+
+class SessionFailed(HandleError):
+    """No session key can be agreed on with these numbers, or a message cannot be decrypted with the key."""
+
+    code = ResponseCode.SESSION_FAILED
+
+
+class UnreadableKey(HandleError):
+    """A private-key file that is none, is damaged, or is encrypted with another passphrase."""
 
 
 class ResolutionFailed(HandleError):

@@ -64,6 +64,19 @@ def put_values(new: Values, *, overwrite: bool) -> Edit:
     return edit
 
 
+def modification(new: Values) -> Edit:
+    """Replace values that exist; when one is missing, none (200)."""
+
+    def edit(old: Values) -> Plan:
+        missing = [index for index in new if index not in old]
+        if missing or not new:
+            message = f"there is no value {missing[0]}" if missing else "no value is given"
+            raise Refusal(ResponseCode.VALUES_NOT_FOUND, message)
+        return put_values(new, overwrite=True)(old)
+
+    return edit
+
+
 def removal(indexes: Sequence[int]) -> Edit:
     """Remove values by index; all of them or, when one is missing, none (200)."""
 

@@ -20,7 +20,8 @@ from protocol.site import Site
 from protocol.value import HandleValue, ValueList
 from registry.allocation.commands import delegate
 from registry.allocation.terms import QUARANTINE, TTL_S
-from registry.initialise import administrator_of, home_prefix
+from registry.homing import home_prefix
+from registry.initialise import administrator_of
 from registry.operations import Operations
 from registry.outcomes import COMMAND, Identity, Origin
 from registry.problem_types import ApiProblem

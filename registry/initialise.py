@@ -16,9 +16,9 @@ from protocol.errors import SettingsError
 from protocol.generations import Generations
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle, Prefix
 from protocol.site import Site, single_server_site
-from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
-from protocol.valuetypes import Admin
+from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList
 from registry.database import check_connection
+from registry.homing import admin_value, home_prefix
 from registry.lookup_facts import note_types
 from registry.lookups import LookupTypes
 from registry.migrate import migrate, migration_lock
@@ -26,12 +26,10 @@ from registry.node_keys import load_node_keys, make_node_keys
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Creation, Identity, Rejected, Result
 from registry.own_site import make_server_key, next_serial
-from registry.prefixes import Prefixes, PrefixRow
+from registry.prefixes import Prefixes
 from registry.seal import SealBroken, Sealer
 from registry.secret_files import make_secret
 from registry.store import ACQUIRE_WAIT_S, Store, outages
-from registry.transaction import Transaction
-from registry.writing import Action
 
 ADMIN_SECRET_FILE: Final = "admin.secret"  # noqa: S105 - a file name
 GENERATIONS_FILE: Final = "generations"
@@ -39,7 +37,6 @@ SERVER_KEY_FILE: Final = "server.key"
 ADMIN_SUFFIX: Final = b"/ADMIN"
 ADMIN_INDEX: Final = 300
 """Where the key of an administrator record stands by custom."""
-HS_ADMIN_INDEX: Final = 100
 SITE_INDEX: Final = 1
 _SITE_FACT: Final = "site"
 KEY_CHECK_FACT: Final = "node_key_check"
@@ -153,12 +150,6 @@ def administrator_of(prefix: Prefix) -> Identity:
     return Identity(index=ADMIN_INDEX, handle=Handle(prefix.octets + ADMIN_SUFFIX))
 
 
-def admin_value(administrator: Identity, *, index: int = HS_ADMIN_INDEX) -> HandleValue:
-    """An HS_ADMIN value that gives an administrator every right."""
-    reference = ValueReference(administrator.handle.octets, administrator.index)
-    return HandleValue(index=index, type="HS_ADMIN", data=Admin(reference).encode())
-
-
 def _make_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -191,14 +182,6 @@ async def _home(operations: Operations, homes: Sequence[Prefix], administrator: 
         for prefix in homes:
             if prefix.key not in known:
                 await home_prefix(transaction, prefix, authorisation)
-
-
-async def home_prefix(transaction: Transaction, prefix: Prefix, authorisation: ValueList) -> None:
-    """Home a prefix that the node does not home, with the copy of its record by which its writers are authorised."""
-    row = PrefixRow(key=prefix.key, name=prefix.octets, homed=True, authorisation=authorisation)
-    await transaction.save_prefix(row)
-    record = prefix.record
-    transaction.record([(record.key, record.octets, Action.HOME, 1, transaction.now_ms)])
 
 
 async def _create_administrator(

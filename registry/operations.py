@@ -4,16 +4,19 @@ Every front end (Handle protocol, REST, import, commands) calls these and nothin
 A single creation is a batch of one. Results come in the order of the batch.
 """
 
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from protocol.generations import Generations, Stamp
-from protocol.handle import Handle
+from protocol.handle import Handle, Prefix
 from protocol.value import ValueList
 from registry.authenticate import check_secret
 from registry.context import Context
-from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Result
+from registry.homing import home, unhome
+from registry.listing import PAGE_MAX, Count, Listing, Page
+from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Rejected, Result
 from registry.prefixes import Prefixes
 from registry.reads import Waiter
 from registry.resolution import Query, Reading
@@ -54,6 +57,7 @@ class Operations:
         self.on_commit: Callable[[Origin, Counter[Action]], None] | None = None
         """Told what each transaction changed, once it is committed."""
         self._reading = Reading(context)
+        self._listing = Listing(context)
 
     @asynccontextmanager
     async def transaction(self, origin: Origin, *, commit: bool = True) -> AsyncIterator[Transaction]:
@@ -139,6 +143,15 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.put_values(handle, values, by=by, overwrite=overwrite)
 
+    async def modify_values(
+        self, handle: Handle, values: ValueList, *, by: Actor, origin: Origin = COMMAND
+    ) -> Result:
+        """Replace values that exist: Replaced, Unchanged, or Rejected with 7, 100, 200 (one is missing; nothing is
+        changed), 201 twice, 202, 301, 400, 401.
+        """
+        async with self.transaction(origin) as transaction:
+            return await transaction.modify_values(handle, values, by=by)
+
     async def remove_values(
         self, handle: Handle, indexes: Sequence[int], *, by: Actor, origin: Origin = COMMAND
     ) -> Result:
@@ -151,6 +164,47 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.delete(batch, by=by)
 
+    async def list_handles(
+        self, prefix: Prefix, *, by: Actor, after: bytes = b"", limit: int = PAGE_MAX
+    ) -> Page | Rejected:
+        """A page of the names of the handles of a prefix, ascending; Rejected with 301 or 400 (LIST_HANDLES).
+
+        after: what the page before gave; empty begins. limit: rows that are looked at, PAGE_MAX at most.
+        """
+        return await self._listing.handles(prefix, by=by, after=after, limit=limit)
+
+    async def list_derived(
+        self, prefix: Prefix, *, by: Actor, after: bytes = b"", limit: int = PAGE_MAX
+    ) -> Page | Rejected:
+        """A page of the prefix records below a prefix that this node holds, as list_handles()."""
+        return await self._listing.derived(prefix, by=by, after=after, limit=limit)
+
+    async def count_handles(self, prefix: Prefix, *, by: Actor) -> Count | Rejected:
+        """How many handles a prefix has, exact up to COUNT_MAX; Rejected with 301 or 400 (LIST_HANDLES)."""
+        return await self._listing.count(prefix, by=by)
+
+    async def homed(self, *, after: bytes = b"", limit: int = PAGE_MAX) -> Page:
+        """A page of the prefixes (P, not 0.NA/P) that this node homes. Whether one may ask is for who asks to say."""
+        return await self._listing.homed(after=after, limit=limit)
+
+    async def home(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
+        """Home a prefix; None when it is homed now. Whether one may is for who asks to say.
+
+        Who homes it has every right on it until its record is known here. Rejected with 5 for a prefix that was
+        allocated to an organisation, or has moved: that is decided elsewhere.
+        """
+        async with self.transaction(origin) as transaction:
+            return await home(transaction, prefix, by)
+
+    async def unhome(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
+        """Answer for a prefix no more; its handles stay in the database. None when it is done.
+
+        Rejected with 301 when it is not homed, 5 when it was allocated to an organisation, or is the administrator's
+        own.
+        """
+        async with self.transaction(origin) as transaction:
+            return await unhome(transaction, prefix, by)
+
     async def authenticate(self, claimed: Identity, secret: bytes) -> Identity | None:
         """Check a secret against the HS_SECKEY value that claimed names, in records stored here only.
 
@@ -160,3 +214,8 @@ class Operations:
         if identity is not None and self.is_barred is not None and await self.is_barred(identity):
             return None
         return identity
+
+
+def minted(start: Handle) -> Handle:
+    """A name that nobody has: what is given, which holds the slash, and a random UUID in lower case (PROTOCOL §1.7)."""
+    return Handle.parse(start.octets + str(uuid.uuid4()).encode())

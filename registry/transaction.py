@@ -4,14 +4,14 @@ What is no handle, such as an organisation or an allocation, is written through 
 it, in the same transaction as the handles and the entries of the audit log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from protocol.handle import Handle
 from protocol.value import ValueList
-from registry.changes import Changes, Edit, deletion, put_values, removal
+from registry.changes import Changes, Edit, deletion, modification, put_values, removal
 from registry.creation import Creations
 from registry.outcomes import Actor, Creation, Origin, Rejected, Result
-from registry.record import Refusal, stamp_octets, take_in
+from registry.record import Refusal, Values, stamp_octets, take_in
 from registry.work import Work
 from registry.writing import State
 
@@ -45,12 +45,11 @@ class Transaction(Work):
         self, handle: Handle, values: ValueList, *, by: Actor, overwrite: bool = True
     ) -> Result:
         """Add values, or replace those whose index exists; see Operations.put_values."""
-        try:
-            taken, _ = take_in(values, stamp_octets(self.now_ms / 1_000))
-        except Refusal as refusal:
-            return Rejected(handle, refusal.code, refusal.message)
-        (result,) = await self.edit([handle], put_values(taken, overwrite=overwrite), by=by)
-        return result
+        return await self._edit_values(handle, values, lambda new: put_values(new, overwrite=overwrite), by)
+
+    async def modify_values(self, handle: Handle, values: ValueList, *, by: Actor) -> Result:
+        """Replace values that exist; see Operations.modify_values."""
+        return await self._edit_values(handle, values, modification, by)
 
     async def remove_values(self, handle: Handle, indexes: Sequence[int], *, by: Actor) -> Result:
         """Remove values by index; see Operations.remove_values."""
@@ -68,3 +67,13 @@ class Transaction(Work):
     async def edit_each(self, edits: Sequence[tuple[Handle, Edit]], *, by: Actor) -> list[Result]:
         """Apply to each handle an edit of its own."""
         return await Changes(self.context).apply_each(self, edits, by=by)
+
+    async def _edit_values(
+        self, handle: Handle, values: ValueList, make_edit: Callable[[Values], Edit], by: Actor
+    ) -> Result:
+        try:
+            taken, _ = take_in(values, stamp_octets(self.now_ms / 1_000))
+        except Refusal as refusal:
+            return Rejected(handle, refusal.code, refusal.message)
+        (result,) = await self.edit([handle], make_edit(taken), by=by)
+        return result

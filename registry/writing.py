@@ -80,6 +80,7 @@ _SAVE_PREFIX: Final = f"""
         frozen = excluded.frozen, moved_values = excluded.moved_values, moved_count = excluded.moved_count,
         has_ranges = prefixes.has_ranges OR excluded.has_ranges"""  # noqa: S608 - columns of our own
 FIND_PREFIXES: Final = f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE prefix = ANY ($1::bytea[])"  # noqa: S608
+_LOCK_PREFIX: Final = "SELECT FROM prefixes WHERE prefix = $1 FOR UPDATE"
 _PUT_AUTHORISATION: Final = """
     UPDATE prefixes SET authorisation_values = $2, authorisation_count = $3 WHERE prefix = $1"""
 LIST_PREFIX: Final = """
@@ -248,6 +249,10 @@ class Writing:
     async def prefix_rows(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
         """What the node knows of those folded prefixes of which it knows anything."""
         return prefix_rows_by_key(await self.connection.fetch(FIND_PREFIXES, keys))
+
+    async def lock_prefix(self, key: bytes) -> None:
+        """Keep others from changing what the node knows of a prefix, if it knows anything, until this ends."""
+        await self.connection.execute(_LOCK_PREFIX, key)
 
     async def put_authorisation(self, key: bytes, record: ValueList) -> None:
         """Renew the authorisation copy of a prefix that the node knows."""

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.dsa import (
+    DSAParameterNumbers,
+    DSAPublicKey,
+    DSAPublicNumbers,
+)
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from protocol.errors import InvalidValue, Malformed
@@ -51,6 +56,23 @@ class PublicKey:
         """The blob's content for an RSA key."""
         numbers = key.public_numbers()
         return cls(RSA, (numbers.e, numbers.n))
+
+    @classmethod
+    def of_dsa(cls, key: DSAPublicKey) -> "PublicKey":
+        """The blob's content for a DSA key."""
+        numbers = key.public_numbers()
+        parameters = numbers.parameter_numbers
+        return cls(DSA, (parameters.q, parameters.p, parameters.g, numbers.y))
+
+    def dsa(self) -> DSAPublicKey:
+        """The DSA key. Raises InvalidValue for another algorithm or numbers that make no key."""
+        if self.algorithm != DSA:
+            raise InvalidValue(f"a key of algorithm {self.algorithm!r} is no DSA key")
+        q, p, g, y = self.numbers
+        try:
+            return DSAPublicNumbers(y, DSAParameterNumbers(p, q, g)).public_key()
+        except ValueError as error:
+            raise InvalidValue("the numbers make no DSA key") from error
 
     def rsa(self) -> RSAPublicKey:
         """The RSA key. Raises InvalidValue for another algorithm or numbers that make no key."""

@@ -14,7 +14,8 @@ from registry.allocation.lifecycle import ApplicationAct, Hosting, PrefixAct, Pr
 from registry.allocation.model import AllocatedPrefix, Application
 from registry.allocation.records import record_values
 from registry.allocation.terms import Terms, check_holder, checked_reason, expect, locked, parent_row
-from registry.initialise import admin_value, administrator_of
+from registry.homing import admin_value
+from registry.initialise import administrator_of
 from registry.outcomes import OPERATOR, Created, Creation, Identity
 from registry.prefixes import PrefixStatus
 from registry.problem_types import ApiProblem

@@ -16,7 +16,8 @@ from protocol.valuetypes import Admin, AdminPermission, ValueReferences
 from protocol.valuetypes.hs_site import SERVICE_TYPES, SITE_TYPES
 from protocol.valuetypes.xml import parse_xml
 from registry.changes import Plan
-from registry.initialise import HS_ADMIN_INDEX, SITE_INDEX, admin_value
+from registry.homing import HS_ADMIN_INDEX, admin_value
+from registry.initialise import SITE_INDEX
 from registry.outcomes import Identity
 from registry.record import (
     HS_ADMIN,

@@ -15,7 +15,8 @@ from protocol.handle import Handle, Prefix
 from protocol.value import ValueList
 from registry.api.documents import make_documents
 from registry.api.services import make_services
-from registry.initialise import admin_value, administrator_of
+from registry.homing import admin_value
+from registry.initialise import administrator_of
 from registry.node import open_node
 from registry.outcomes import OPERATOR, Created, Creation
 from registry.peers import pages

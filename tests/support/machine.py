@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.scratch import new_directory
 from tests.support.tree import ROOT
 
 
@@ -60,8 +60,7 @@ class Machine:
 @contextmanager
 def deployment() -> Iterator[Machine]:
     """Bring a deployment up for the duration of the block; nothing of it is left afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="handlegrid-", dir="/tmp"))
-    home.chmod(0o755)  # as root, Postgres runs as another user
+    home = new_directory()
     machine = Machine(home)
     try:
         machine.run("up")

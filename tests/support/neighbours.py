@@ -13,7 +13,8 @@ from registry.accounts.profile import CertificateType, Industry, OrganisationKin
 from registry.allocation.lifecycle import Hosting
 from registry.allocation.model import Wish
 from registry.api.services import Services
-from registry.initialise import admin_value, administrator_of
+from registry.homing import admin_value
+from registry.initialise import administrator_of
 from registry.outcomes import COMMAND, OPERATOR, Created, Creation, Origin
 from registry.peers.enrolments import Enrolment, Wanted
 from registry.peers.messages import Direction

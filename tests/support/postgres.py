@@ -5,17 +5,16 @@ Fast and forgetful: a crash may lose what was committed. Tests about durability 
 
 import asyncio
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
 
 from deploy.local.postgres import EmbeddedPostgres, StopMode
+from tests.support.scratch import new_directory
 
 FORGETFUL: Final[Mapping[str, str]] = {
     "fsync": "off",
@@ -79,8 +78,7 @@ class TestPostgres:
     __test__ = False
 
     def __init__(self, *, settings: Mapping[str, str] = FORGETFUL) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="handlegrid-postgres-", dir="/tmp"))
-        self.directory.chmod(0o755)  # as root the server runs as another user, who must be able to enter
+        self.directory = new_directory("postgres")
         self.server = EmbeddedPostgres(self.directory / "data", settings=settings)
         self._numbers = count(1)
         self._relations: str | None = None

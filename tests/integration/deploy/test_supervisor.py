@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from deploy.local import control
 from deploy.local.control import ProcessStatus, Status
 from deploy.local.processes import LocalError, ProcessIdentity, tail
+from tests.support.scratch import new_directory
 
 SLEEP = ["sleep", "600"]
 STUBBORN = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
@@ -21,8 +21,7 @@ STUBBORN = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="handlegrid-", dir="/tmp"))
-    directory.chmod(0o755)  # as root, Postgres runs as another user
+    directory = new_directory()
     yield directory
     control.stop(directory, progress=lambda status: None)
     shutil.rmtree(directory, ignore_errors=True)

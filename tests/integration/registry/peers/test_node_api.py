@@ -22,7 +22,8 @@ from protocol.handle import Handle, Prefix
 from protocol.site import Site
 from protocol.value import ValueList
 from registry.api.services import Services
-from registry.initialise import admin_value, administrator_of
+from registry.homing import admin_value
+from registry.initialise import administrator_of
 from registry.outcomes import COMMAND, Found
 from registry.peers import nonces
 from registry.peers.exchange import Peer, PeerRefused, PeerUnreachable, Place
