@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import unittest
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pyhandle.util
 import pytest
 from pyhandle.client.resthandleclient import RESTHandleClient
 from pyhandle.handleexceptions import ReverseLookupException
@@ -70,6 +73,35 @@ async def test_pyhandle_finds_handles_by_values_and_patterns(plant: RunningRegis
     assert await search(client, URL="*plant*", prefix="88.2") == ["88.2/pump-3"]
     assert await search(client, URL="noturldoesnotexist") == []
     assert await search(client, URL="*", CHECKSUM="*") == []
+
+
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # its files
+async def test_pyhandles_own_tests_of_its_search_pass(
+    plant: RunningRegistry, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in its wheel, which take a file of values that says where the server is."""
+    await plant.node.operations.create([creation("88.1/D", url("http://www.dkrz.example"))], by=OPERATOR)
+    given = {
+        "reverselookup_username": plant.user,
+        "reverselookup_password": plant.secret,
+        "reverselookup_baseuri": plant.base,
+        "reverselookup_baseuri_wrong": plant.base + "/wrong",
+        "handle_for_read_tests": "88.1/pump-1",
+        "handle_server_url_read": plant.base,
+        "url_extension_REST_API": "/api/handles/",
+    }
+    (scratch / "testvalues_for_integration_tests_IGNORE.json").write_text(json.dumps(given))
+    monkeypatch.setattr(pyhandle.util, "get_neighbour_directory", lambda *_: str(scratch))
+
+    def work() -> unittest.TestResult:
+        name = "pyhandle.tests.testcases.handleclient_search_integration_test"
+        suite = unittest.defaultTestLoader.loadTestsFromModule(import_module(name))
+        return suite.run(unittest.TestResult())
+
+    result = await asyncio.to_thread(work)
+    assert (result.testsRun, result.failures, result.errors) == (7, [], [])
 
 
 async def test_the_whole_client_searches_for_what_it_has_registered(plant: RunningRegistry) -> None:
