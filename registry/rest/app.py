@@ -30,6 +30,7 @@ from registry.rest.listing import ListingApi
 from registry.rest.prefixes import PrefixesApi
 from registry.rest.problem import CODE_KEY, HEADERS, PLAIN, Problem, json_response
 from registry.rest.request import MAX_BODY_OCTETS, RestRequest, form_of, with_parameters_of_body
+from registry.rest.reverse import ReverseApi, belongs_here
 from registry.rest.session_api import SessionApi
 from registry.rest.verifications import VerificationsApi
 
@@ -75,6 +76,8 @@ class RestApi:
     api: ApiApp
     site: Site
     on_answer: AnswerObserver
+    reverse: ReverseApi | None = None
+    """None while reverse look-up is off: its path does not exist then."""
 
     def application(self) -> web.Application:
         """Return the application, whose one route takes every request."""
@@ -148,6 +151,8 @@ class RestApi:
             case _ if path.startswith(VERIFICATION_PATH):
                 asked = _about(request, path[len(VERIFICATION_PATH) :])
                 return await _by_method(asked, {"GET": self.verifications.get})
+            case _ if self.reverse is not None and belongs_here(path):
+                return await _by_method(request, {"GET": self.reverse.get})
             case _ if _is_name(path) and request.http.method in ("GET", "HEAD"):
                 return _elsewhere(request, path)
             case _:

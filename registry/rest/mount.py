@@ -9,9 +9,11 @@ from registry.rest.callers import Callers
 from registry.rest.handles import HandlesApi
 from registry.rest.listing import ListingApi
 from registry.rest.prefixes import PrefixesApi
+from registry.rest.reverse import ReverseApi
 from registry.rest.session_api import SessionApi
 from registry.rest.sessions import HttpSessions
 from registry.rest.verifications import VerificationsApi
+from registry.searching import Searching
 from registry.settings import RegistrySettings
 from registry.statistics import RegistryObserver
 from registry.wire.proofs import Proofs
@@ -47,7 +49,23 @@ def make_rest_api(
         prefixes=PrefixesApi(operations=node.operations, callers=callers),
         sessions=SessionApi(callers=callers),
         verifications=VerificationsApi(callers=callers),
+        reverse=_make_reverse(node, settings, metrics, callers),
         api=api,
         site=node.site,
         on_answer=observer.answered_http,
+    )
+
+
+def _make_reverse(
+    node: Node, settings: RegistrySettings, metrics: RegistryMetrics, callers: Callers
+) -> ReverseApi | None:
+    if settings.reverse_lookup == "off":
+        return None
+    return ReverseApi(
+        operations=node.operations,
+        searching=Searching(node.store),
+        types=settings.lookups(),
+        is_open=settings.reverse_lookup == "open",
+        callers=callers,
+        metrics=metrics,
     )
