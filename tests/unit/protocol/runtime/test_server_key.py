@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocol.errors import SettingsError
-from protocol.runtime import server_key
 from protocol.runtime.server_key import load_server_key, make_server_key, public_key_of
 from protocol.valuetypes import PublicKey
 from tests.support import server_keys
@@ -34,7 +33,7 @@ def test_of_two_that_make_it_at_once_both_get_the_first_one(
         server_keys.give_server_key(path, 1)  # somebody else was quicker
         return server_keys.server_key(2)
 
-    monkeypatch.setattr(server_key.rsa, "generate_private_key", slowly)
+    monkeypatch.setattr("protocol.runtime.server_key.rsa.generate_private_key", slowly)
     assert public_key_of(make_server_key(path)) == public_key_of(server_keys.server_key(1))
 
 
