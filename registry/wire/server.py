@@ -403,7 +403,7 @@ class WireServer(wire_server.WireServer):
         return Answer(octets=self._seal(call, decode_message(answer.octets)))
 
     def _seal(self, call: Call, message: Message) -> bytes:
-        return message.encode() if call.session is None else call.session.seal(call.reply_to, message)
+        return message.encode() if call.session is None else call.session.protect(call.reply_to, message)
 
 
 def _is_done(call: Call, answer: Answer) -> bool:
