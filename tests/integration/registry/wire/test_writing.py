@@ -137,10 +137,12 @@ async def test_creating_what_exists_takes_the_flag_and_says_that_it_overwrote(no
     client, name = node.writer(), fresh()
     first = await client.create(name, url(ADDRESS), flags=OVERWRITE)
     again = await client.create(name, url(ADDRESS))
+    same = await client.create(name, url(ADDRESS), flags=OVERWRITE)
     replaced = await client.create(name, url("https://plant.example/new"), flags=OVERWRITE)
 
-    assert [first.rc, again.rc, replaced.rc] == [1, 101, 1]
+    assert [first.rc, again.rc, same.rc, replaced.rc] == [1, 101, 1, 1]
     assert not first.last.has(OpFlag.OVRW)
+    assert same.last.has(OpFlag.OVRW)
     assert replaced.last.has(OpFlag.OVRW)
 
 
