@@ -12,7 +12,7 @@ from protocol.bodies import ErrorBody
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError
 from protocol.generations import Stamp
-from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, decode_message, undecodable
+from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, decode_message, is_encrypted, undecodable
 from protocol.transport.answer_cache import AnswerCache
 
 TransportName = Literal["udp", "tcp", "http"]
@@ -170,11 +170,13 @@ class Listener(Protocol):
 
 
 def looks_like_request(octets: bytes) -> bool:
-    """Whether octets have room for envelope and header and a response code of 0.
+    """Whether octets have room for envelope and header and a response code of 0, or are encrypted.
 
-    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop.
+    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop. What is
+    encrypted may be a response too, but its refusal is not encrypted, and is answered no more.
     """
-    return len(octets) >= ENVELOPE_OCTETS + HEADER_OCTETS and octets[24:28] == b"\0\0\0\0"
+    has_room = len(octets) >= ENVELOPE_OCTETS + HEADER_OCTETS
+    return has_room and (octets[24:28] == b"\0\0\0\0" or is_encrypted(octets))
 
 
 def refusal(request_octets: bytes, code: ResponseCode, text: str) -> bytes:

@@ -11,7 +11,7 @@ import structlog
 from protocol.bodies import ResolutionRequest
 from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import HandleError
-from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, undecodable
+from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, is_encrypted, undecodable
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import (
     Answer,
@@ -426,9 +426,9 @@ class ConnectionOwner:
 def keeps_open(request: bytes) -> bool:
     """Whether a request asks that its connection stay: KPAL, or the trailing field of the IDIS SDK.
 
-    Source: ARCHITECTURE §3.12, PROTOCOL.md §4.1.
+    An encrypted request asks whoever decrypts it. Source: ARCHITECTURE §3.12, PROTOCOL.md §4.1.
     """
-    if len(request) < _BODY:
+    if len(request) < _BODY or is_encrypted(request):
         return False
     op_code, _, flags = struct.unpack_from(">III", request, ENVELOPE_OCTETS)
     if flags & OpFlag.KPAL:

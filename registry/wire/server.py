@@ -361,9 +361,7 @@ class WireServer(wire_server.WireServer):
     def _answer(self, call: Call, response: Response) -> Answer:
         """The octets of a response, all of its messages."""
         first = self._message(call, response, response.body, follows=response.more is not None)
-        answer = Answer(
-            octets=first, keep_open=call.is_logged_in or self._logins.identity_of(call.peer) is not None
-        )
+        answer = Answer(octets=first, keep_open=self._stays_open(call))
         if response.more is not None:
             answer.more = self._messages(call, response, response.more)
         is_for_all = call.identity is None and call.session is None
@@ -400,7 +398,14 @@ class WireServer(wire_server.WireServer):
         """An answer within the session of its call, where there is one."""
         if call.session is None:
             return answer
-        return Answer(octets=self._seal(call, decode_message(answer.octets)))
+        octets = self._seal(call, decode_message(answer.octets))
+        return Answer(octets=octets, keep_open=self._stays_open(call))
+
+    def _stays_open(self, call: Call) -> bool:
+        """Whether the connection stays, beyond what it can read itself: for a login, and with an encrypted KPAL."""
+        if call.reply_to.envelope.encrypted and call.reply_to.has(OpFlag.KPAL):
+            return True
+        return call.is_logged_in or self._logins.identity_of(call.peer) is not None
 
     def _seal(self, call: Call, message: Message) -> bytes:
         return message.encode() if call.session is None else call.session.protect(call.reply_to, message)
