@@ -69,7 +69,7 @@ class Envelope:
 
 
 def is_encrypted(octets: bytes) -> bool:
-    """Whether octets begin with an envelope behind which nothing can be read without its session (PROTOCOL.md §3.10)."""
+    """Whether octets begin with an envelope behind which only a session can read (PROTOCOL.md §3.10)."""
     return len(octets) >= ENVELOPE_OCTETS and bool(octets[2] & _ENCRYPTED)
 
 

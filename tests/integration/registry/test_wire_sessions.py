@@ -246,11 +246,16 @@ async def test_an_encrypted_request_is_read_over_every_transport(registry: Runni
                 return await post(places.http[0], octets)
             case "closed":
                 return await send_tcp(places.tcp[0], octets)
-        return await tcp(octets)
+            case _:
+                return await tcp(octets)
 
     client = await SessionClient.set_up(send, server_key(registry), ADMIN, registry.secret.encode())
     flags = DEFAULT_FLAGS | OpFlag.ENCR
-    for over[0] in ("udp", "http", *["closed"] * 8):  # of which half would stay open, did octets 28 to 31 count
+    for over[0] in (
+        "udp",
+        "http",
+        *["closed"] * 8,
+    ):  # of which half would stay open, did octets 28 to 31 count
         answer = await client.ask(OpCode.RESOLUTION, question(), flags=flags)
         assert answer.header.response_code == ResponseCode.HANDLE_NOT_FOUND, over
         assert answer.has(OpFlag.ENCR)
