@@ -1,4 +1,7 @@
-"""A dump: everything that a server holds, one record after the other. Source: PROTOCOL.md §9.4, repl_dump_handles_v27."""
+"""A dump: everything that a server holds, one record after the other.
+
+Source: PROTOCOL.md §9.4, the recording repl_dump_handles_v27.
+"""
 
 from dataclasses import dataclass
 from typing import Final

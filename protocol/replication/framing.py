@@ -91,17 +91,18 @@ class StreamDecoder(Generic[Record]):
     def _read(self) -> Fields[None]:
         if self._key is not None:
             self._hash = text((yield from counted(MAX_NAME_OCTETS)))
-        if (first := (yield from self._block(self._head()))) is not None:
-            self._records.append(first)
-            if self._is_last(first):
-                return
-        while True:
+        record = yield from self._block(self._head())
+        while not self._takes_last(record):
             record = yield from self._block(self._record())
-            self._records.append(record)
-            if self._is_last(record):
-                return
 
-    def _block(self, fields: Fields[Record]) -> Fields[Record]:
+    def _takes_last(self, record: Record | None) -> bool:
+        """Hand a record out; whether it is the last. None is what a head says that has nothing to say."""
+        if record is None:
+            return False
+        self._records.append(record)
+        return self._is_last(record)
+
+    def _block(self, fields: Fields[Record | None]) -> Fields[Record | None]:
         """A block, and the signature over its octets."""
         signed: list[bytes] = []
         wanted = next(fields)
@@ -110,7 +111,7 @@ class StreamDecoder(Generic[Record]):
             try:
                 wanted = fields.send(signed[-1])
             except StopIteration as end:
-                record: Record = end.value
+                record: Record | None = end.value
                 break
         if self._key is not None and (self._last_is_signed or record is None or not self._is_last(record)):
             signature = yield from counted(MAX_SIGNATURE_OCTETS)

@@ -1,0 +1,62 @@
+"""Dumped records as records to create, and what tells two records of one name apart."""
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from protocol.errors import HandleError
+from protocol.handle import Handle
+from protocol.jsonform import value_to_json
+from protocol.replication import DumpedHandle
+from protocol.value import HandleValue, ValueList
+from protocol.wire import Writer, text
+from registry.bulk.rows import RejectedRow, Row
+from registry.outcomes import Creation
+
+SUM_OCTETS = 32
+
+
+def row_of(record: DumpedHandle, number: int) -> Row | RejectedRow:
+    """The record as a row of an import. number: its place in the dump, from 1."""
+    try:
+        decoded = [HandleValue.decode(value) for value in record.values]
+        handle = Handle.parse(record.name)
+    except HandleError as error:
+        return RejectedRow(number, str(error), _named(record.name))
+    decoded.sort(key=lambda value: value.index)
+    return Row(number, Creation(handle, ValueList.of(decoded), dated=True), b"")
+
+
+def source_of(creation: Creation) -> bytes:
+    """A refused record as a line of a file that can be put right and imported; it may hold secrets."""
+    values = [value_to_json(value) for value in creation.values]
+    return msgspec.json.encode({"handle": str(creation.handle), "values": values})
+
+
+def _named(name: bytes) -> bytes:
+    return msgspec.json.encode({"handle": text(name).encode("utf-8", "backslashreplace").decode()})
+
+
+def digest_of(key: bytes, values: Iterable[bytes]) -> bytes:
+    """SHA-256 over the folded name and the values without their timestamps, in the order of their indexes."""
+    writer = Writer().counted(key)
+    for value in sorted(values):
+        writer.counted(value[:4] + value[8:])
+    return hashlib.sha256(writer.octets()).digest()
+
+
+class RecordSum:
+    """A checksum of a set of records, whatever their order: the sum of their digests, and how many they are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = 0
+
+    def add(self, digest: bytes) -> None:
+        """Take a record in."""
+        self.count += 1
+        self._sum = (self._sum + int.from_bytes(digest, "big")) % (1 << 8 * SUM_OCTETS)
+
+    def __str__(self) -> str:
+        return self._sum.to_bytes(SUM_OCTETS, "big").hex()
