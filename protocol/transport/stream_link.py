@@ -66,7 +66,7 @@ class StreamLink:
         with self._faults():
             transport = await loop.start_tls(
                 self._transport,
-                asyncio.StreamReaderProtocol(reader, loop=loop),
+                _OverTls(reader, loop=loop),
                 _context(),
                 ssl_handshake_timeout=HANDSHAKE_S,
             )
@@ -86,6 +86,15 @@ class StreamLink:
 
     def _faults(self) -> "_Faults":
         return _Faults(self.node)
+
+
+class _OverTls(asyncio.StreamReaderProtocol):
+    """A connection over TLS, of which no half can stay open."""
+
+    def eof_received(self) -> bool:
+        """Tell the reader, and let the transport close."""
+        super().eof_received()
+        return False
 
 
 class _Faults:

@@ -78,6 +78,7 @@ class DumpImport:
         except OSError as error:
             report.failure = f"cannot write {self._options.rejects}: {error.strerror}"
         finally:
+            self._progress.ended()
             report.rejects = self._rejects.close()
         report.over_tls = self._source.over_tls
         report.elapsed_s = time.monotonic() - started_s
@@ -89,7 +90,7 @@ class DumpImport:
             self._report.resumed_after = text(after[0])
         elif self._options.home_prefixes:
             await self._home()
-        self._tell("writing" if not self._options.dry_run else "trying")
+        self._begin("trying" if self._options.dry_run else "writing")
         writer = DumpWriter(
             self._source,
             create=self._try if self._options.dry_run else self._create,
@@ -106,12 +107,16 @@ class DumpImport:
             return
         await self._memory.forget()
         if self._options.compare:
-            self._tell("comparing")
+            self._begin("comparing what is stored with the source")
             self._report.comparison = await Comparing(self._source, self._operations, self._progress).run()
+
+    def _begin(self, part: str) -> None:
+        self._progress.ended()
+        self._tell(part)
 
     async def _home(self) -> None:
         """Home the prefixes of the source, which stand behind the handles that need them."""
-        self._tell("looking which prefixes the source homes")
+        self._begin("looking which prefixes the source homes")
         prefixes = await survey(self._source, self._progress)
         left = [str(prefix) for prefix in prefixes if prefix.key in GLOBAL_PREFIXES]
         if left:

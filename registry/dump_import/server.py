@@ -50,6 +50,11 @@ class Clocks:
 CLOCKS: Final = Clocks()
 
 
+def fingerprint_of(key: PublicKey) -> str:
+    """SHA-256 of the key's blob, hexadecimal: what a person compares."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandleServer:
     """One server of a site, and the key with which it signs."""
@@ -63,8 +68,8 @@ class HandleServer:
 
     @property
     def fingerprint(self) -> str:
-        """What tells its key from every other one: SHA-256 of the key's blob, hexadecimal."""
-        return hashlib.sha256(self.key.encode()).hexdigest()
+        """What tells its key from every other one."""
+        return fingerprint_of(self.key)
 
     def __str__(self) -> str:
         return f"{self.host} TCP {self.port}"
