@@ -17,9 +17,10 @@ from registry.permission import Need, grants_in
 from registry.prefixes import PrefixRow, PrefixStatus, PrefixTable, subject_key
 from registry.reads import PublicRow, Waiter
 from registry.record import permissions_of
+from registry.templating import Made, Templating
 from registry.writing import Row, State
 
-_UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
+UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
 _READ_RIGHT = Need(record=AdminPermission.READ_VALUE)
 
 
@@ -32,6 +33,8 @@ class Query:
     types: Sequence[str]
     refer: bool
     reader: Actor | None
+    public_only: bool = True
+    """Whether somebody without a name is told nothing of the restricted values, or that he must say who he is."""
 
     def denied(self, code: ResponseCode, message: str, stamp: Stamp) -> Denied:
         """The answer no."""
@@ -52,6 +55,7 @@ class Reading:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._templating = Templating(context)
 
     async def resolve(self, query: Query) -> Answer:
         """Answer a resolution; see Operations.resolve."""
@@ -60,7 +64,7 @@ class Reading:
         table = await self._context.prefixes.around(handle)
         match locate(handle, table.homed):
             case Homed():
-                return await self._homed(query, table.rows.get(handle.prefix.key), stamp)
+                return await self._homed(query, table, stamp)
             case BelowHome(between):
                 return await self._prefix_record(query, table, between, stamp + table.stamp)
             case PerhapsDelegated(record):
@@ -80,27 +84,38 @@ class Reading:
         context = self._context
         stamp = context.generations.stamp(key, prefix)
         table = context.prefixes.in_memory(prefix)
-        row = None if table is None else table.rows.get(prefix)
+        if table is None:
+            return None
+        row = table.rows.get(prefix)
         if row is None or not row.homed or row.status is not PrefixStatus.ACTIVE:
             return None
+        if table.delimiter and name.find(table.delimiter, len(prefix)) >= 0:
+            return None  # a template may answer
         context.store.reads.ask(context.key_of(Handle(name)) if context.case_sensitive else key, waiter)
         return stamp
 
-    async def _homed(self, query: Query, prefix: PrefixRow | None, stamp: Stamp) -> Answer:
+    async def _homed(self, query: Query, table: PrefixTable, stamp: Stamp) -> Answer:
         """A handle whose prefix we home, in a state of its own or of its prefix (ARCHITECTURE §3.14)."""
+        prefix = table.rows.get(query.handle.prefix.key)
         barred = barred_by(query, prefix, stamp)
         if barred is not None:
             return barred
         store, key = self._context.store, self._context.key_of(query.handle)
-        row: Row | PublicRow | None = (
-            await store.read_public(key) if query.reader is None else await store.read(key)
-        )
+        row: Row | PublicRow | None = None
+        if query.reader is None:
+            row = await store.read_public(key)
+        if query.reader is not None or (not query.public_only and row is not None and row.restricted_count):
+            row = await store.read(key)
         if isinstance(row, Row) and row.in_force:
             return await self._select(query, row, prefix, stamp)
         told = public_answer(row, query.indexes, query.types)
         if told is None:
             text = await store.suspension_text(key)
             return query.denied(ResponseCode.VALUES_NOT_FOUND, text, stamp)
+        if told is ResponseCode.HANDLE_NOT_FOUND and table.delimiter and not query.handle.is_prefix_record:
+            made = await self._templating.make(query.handle, table)
+            if made is not None:
+                return _made_answer(query, made, stamp)
         if isinstance(told, ResponseCode):
             return query.denied(told, "", stamp)
         return Found(handle=query.handle, values=told, stamp=stamp)
@@ -144,9 +159,11 @@ class Reading:
 
     async def _select(self, query: Query, row: Row, held: PrefixRow | None, stamp: Stamp) -> Answer:
         values = row.public.select(query.indexes, query.types)
-        if query.reader is not None and row.restricted_count:
+        if row.restricted_count and not (query.reader is None and query.public_only):
             sealed = row.restricted.select(query.indexes, query.types)
             if sealed.count:
+                if query.reader is None:
+                    return query.denied(ResponseCode.AUTHENTICATION_NEEDED, "", stamp)
                 refused = await self._refuse_reader(query, query.reader, row, held, stamp)
                 return refused or self._with_restricted(query, row, values, sealed, stamp)
         if not values.count:
@@ -176,13 +193,24 @@ class Reading:
         return Found(handle=query.handle, values=values, stamp=stamp)
 
 
+def _made_answer(query: Query, made: Made, stamp: Stamp) -> Answer:
+    """What a template answers; what is asked for is chosen from what it made."""
+    stamp += made.stamp
+    if made.code is not ResponseCode.SUCCESS:
+        return query.denied(made.code, made.message, stamp)
+    values = made.values.select(query.indexes, query.types)
+    if not values.count:
+        return query.denied(ResponseCode.VALUES_NOT_FOUND, "", stamp)
+    return Found(handle=query.handle, values=values, stamp=stamp, made_from=made.base)
+
+
 def public_answer(
     row: Row | PublicRow | None, indexes: Sequence[int], types: Sequence[str]
 ) -> ValueList | ResponseCode | None:
     """What everybody is answered about a handle whose prefix is homed and active: values, or the code of a denial
     without words; None for a suspended handle, of which words are told that the row does not hold.
     """
-    if row is None or row.state in _UNTOLD:
+    if row is None or row.state in UNTOLD:
         return ResponseCode.HANDLE_NOT_FOUND
     if row.state == State.SUSPENDED:
         return None

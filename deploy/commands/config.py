@@ -11,8 +11,8 @@ import click
 from deploy.commands.options import SETTINGS_FILE, echo_json, json_option
 from protocol.errors import SettingsError
 from protocol.runtime.configuration import show, unknown_name
+from protocol.runtime.root import Root
 from registry.settings import RegistrySettings, load_registry_settings
-from resolver.bootstrap import Root
 from resolver.settings import ResolverSettings, load_resolver_settings
 
 Settings = RegistrySettings | ResolverSettings
@@ -77,8 +77,8 @@ def _faults(path: Path) -> list[str]:
 def _files_named_by(settings: Settings) -> list[Callable[[], object]]:
     """What reads each file that the daemon would read before it starts."""
     match settings:
-        case RegistrySettings():
-            return [settings.dsn]
+        case RegistrySettings(root_site_file=bundle):
+            return [settings.dsn] if bundle is None else [settings.dsn, lambda: Root(bundle)]
         case ResolverSettings():
             return [lambda: Root(settings.root_site_file), settings.redis_address, settings.statistics_dsn]
 

@@ -1,6 +1,8 @@
 """A hierarchy of small authorities on loopback sockets, and a recursive node that walks it."""
 
 import asyncio
+import json
+import random
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +11,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
+
+import aiohttp
+from yarl import URL
 
 from protocol.bodies import ErrorBody, ResolutionRequest, ResolutionResponse
 from protocol.client.bootstrap import write_bundle
@@ -27,10 +32,14 @@ from resolver.daemon import RecursiveNode
 from resolver.settings import OpenNetwork, ResolverSettings
 from tests.support import scratch
 from tests.support.scratch import new_directory
+from tests.support.server_keys import give_server_key
 from tests.support.transport import as_responder
 
 HOST: Final = "127.0.0.1"
 PUMP: Final = "88.100.1/pump-7"
+
+BROWSER: Final = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PROGRAM: Final = {"Accept": "application/json"}
 
 Script = Callable[[Message, ResolutionRequest], Message | None]
 
@@ -133,6 +142,12 @@ class Hierarchy:
         self.enterprise.hold(PUMP, value(1, "URL", "https://plant.example/pump-7"), value(2, "DESC", "泵"))
         records = {GLOBAL_SERVICE: [value(1, "HS_SITE", site(self.root.port))]}
         write_bundle(self.bundle, records)
+        give_server_key(self.server_key_file, 1)
+
+    @property
+    def server_key_file(self) -> Path:
+        """The key of the recursive node."""
+        return self.folder / "resolver.key"
 
     @property
     def bundle(self) -> Path:
@@ -160,6 +175,7 @@ class Hierarchy:
         given: dict[str, Any] = {
             "name": "test",
             "root_site_file": self.bundle,
+            "server_key_file": self.server_key_file,
             "listen_addresses": (HOST,),
             "handle_port": free_port(),
             "http_port": free_port(),
@@ -192,14 +208,39 @@ async def running_hierarchy() -> AsyncIterator[Hierarchy]:
 
 
 @asynccontextmanager
-async def running_node(settings: ResolverSettings) -> AsyncIterator[RecursiveNode]:
-    """A recursive node between start and stop."""
-    node = RecursiveNode(settings)
+async def running_node(
+    settings: ResolverSettings, draw: Callable[[], float] = random.random
+) -> AsyncIterator[RecursiveNode]:
+    """A recursive node between start and stop. draw: what it leaves choices to."""
+    node = RecursiveNode(settings, draw=draw)
     await node.start()
     try:
         yield node
     finally:
         await node.stop()
+
+
+class Browser:
+    """Asks without following redirects, and reads everything."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self._base = f"http://{HOST}:{port}"
+
+    async def get(self, path: str, *, method: str = "GET", **headers: str) -> aiohttp.ClientResponse:
+        """The answer to one request; header names with underscores for hyphens, those of a browser by default."""
+        response = await self._session.request(
+            method,
+            URL(self._base + path, encoded=True),
+            headers={name.replace("_", "-"): text for name, text in headers.items()} or BROWSER,
+            allow_redirects=False,
+        )
+        await response.read()
+        return response
+
+    async def record(self, path: str) -> Any:
+        """The JSON that a program gets."""
+        return json.loads(await (await self.get(path, **PROGRAM)).read())
 
 
 @dataclass(frozen=True)
