@@ -52,7 +52,7 @@ class Desk:
 
     async def run(self, *words: str, code: int | None = 0, said: str = "") -> Ended:
         """Run a command, which must end with this code (None: any); said: what is typed."""
-        ended = await asyncio.to_thread(_run, words, said)
+        ended = await asyncio.to_thread(run_command, words, said)
         assert code is None or ended.code == code, f"{words}: {ended.code}\n{ended.out}\n{ended.err}"
         return ended
 
@@ -98,7 +98,8 @@ class _OfThread(io.StringIO):
         return self._other.write(text)
 
 
-def _run(words: tuple[str, ...], said: str) -> Ended:
+def run_command(words: tuple[str, ...], said: str = "") -> Ended:
+    """Run a command in this thread. said: what is typed."""
     out, err = _OfThread(sys.stdout), _OfThread(sys.stderr)
     code: object = 0
     with (

@@ -1,13 +1,17 @@
 """`handlegrid import --from-handle-server`: what is typed, what is asked, and how it ends."""
 
+import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from protocol.private_key import encode_private_key
 from protocol.value import HandleValue
 from protocol.valuetypes import PublicKey
 from registry.dump_import.server import fingerprint_of
-from tests.integration.deploy.commanding import Desk
+from tests.integration.deploy.commanding import Ended, run_command
 from tests.support.dump_server import HOST, DumpServer, other_key, serving
 from tests.support.keys import admin_key
 
@@ -21,34 +25,56 @@ def one_record() -> dict[bytes, tuple[bytes, ...]]:
     return {b"20.500.12345/ADMIN": (value.encode(),)}
 
 
-async def test_everything_comes_over_by_one_command(desk: Desk, tmp_path: Path) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """The host of a node: its settings file, and whoever types commands there."""
+
+    settings: Path
+
+    async def run(self, *words: str, code: int = 0) -> Ended:
+        """Run an import, which must end with this code."""
+        where = ("--config", str(self.settings), "--unsafe")
+        ended = await asyncio.to_thread(run_command, (*words, *where))
+        assert ended.code == code, f"{words}: {ended.code}\n{ended.out}\n{ended.err}"
+        return ended
+
+
+@pytest.fixture
+def office(database: str, tmp_path: Path) -> Office:
+    """Give the host of a node that has not begun to run."""
+    path = tmp_path / "node.toml"
+    path.write_text(f'[registry]\ndata_dir = "{tmp_path}"\nhomes = ["88.100"]\ndatabase = "{database}"\n')
+    return Office(settings=path)
+
+
+async def test_everything_comes_over_by_one_command(office: Office, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("geheim\n")
-    words = (*ADMIN, "--rejects", str(tmp_path / "rejected"), *desk.where)
+    words = (*ADMIN, "--rejects", str(tmp_path / "rejected"))
     async with serving(DumpServer(records=one_record())) as server:
         at = ("import", "--from-handle-server", f"{HOST}:{server.port}", "--secret-file", str(secret), *words)
 
-        unconfirmed = await desk.run(*at, "--json", code=2)
+        unconfirmed = await office.run(*at, "--json", code=2)
         fingerprint = unconfirmed.json["failure"]["fingerprint"]
-        assert (await desk.run(*at, "--fingerprint", "00" * 32, code=2)).err.endswith(f"{fingerprint}\n")
+        assert (await office.run(*at, "--fingerprint", "00" * 32, code=2)).err.endswith(f"{fingerprint}\n")
 
         confirmed = (*at, "--fingerprint", fingerprint.upper(), "--home-prefixes")
-        tried = await desk.run(*confirmed, "--dry-run", "--json")
+        tried = await office.run(*confirmed, "--dry-run", "--json")
         assert (tried.json["created"], tried.json["dry_run"]) == (1, True)
 
-        done = await desk.run(*confirmed, "--json")
+        done = await office.run(*confirmed, "--json")
         assert (done.json["status"], done.json["created"], done.json["over_tls"]) == ("complete", 1, True)
         assert done.json["comparison"]["source_sum"] == done.json["comparison"]["stored_sum"]
         assert "geheim" not in done.out + done.err
 
-        again = await desk.run(*confirmed)
+        again = await office.run(*confirmed)
         assert "1 unchanged" in again.out
 
-    gone = await desk.run(*at, code=3)
+    gone = await office.run(*at, code=3)
     assert str(server.port) in gone.err
 
 
-async def test_an_encrypted_private_key_proves_who_asks(desk: Desk, tmp_path: Path) -> None:
+async def test_an_encrypted_private_key_proves_who_asks(office: Office, tmp_path: Path) -> None:
     key, passphrase = tmp_path / "admpriv.bin", tmp_path / "passphrase"
     key.write_bytes(encode_private_key(other_key(), PASSPHRASE.encode(), bytes(32)))
     passphrase.write_text(PASSPHRASE)
@@ -56,7 +82,7 @@ async def test_an_encrypted_private_key_proves_who_asks(desk: Desk, tmp_path: Pa
     async with serving(DumpServer(records=one_record(), administrator=administrator)) as server:
         found = ("--from-handle-server", f"{HOST}:{server.port}", "--fingerprint", _fingerprint())
         proof = ("--private-key-file", str(key), "--passphrase-file", str(passphrase))
-        done = await desk.run("import", *found, *ADMIN, *proof, "--home-prefixes", "--json", *desk.where)
+        done = await office.run("import", *found, *ADMIN, *proof, "--home-prefixes", "--json")
     assert done.json["status"] == "complete"
 
 
@@ -64,14 +90,12 @@ def _fingerprint() -> str:
     return fingerprint_of(PublicKey.of_rsa(admin_key().public_key()))
 
 
-async def test_a_server_that_refuses_is_quoted(desk: Desk, tmp_path: Path) -> None:
+async def test_a_server_that_refuses_is_quoted(office: Office, tmp_path: Path) -> None:
     wrong = tmp_path / "secret"
     wrong.write_text("guessed")
     async with serving(DumpServer(records=one_record())) as server:
         found = ("--from-handle-server", f"{HOST}:{server.port}", "--fingerprint", _fingerprint())
-        ended = await desk.run(
-            "import", *found, *ADMIN, "--secret-file", str(wrong), "--json", *desk.where, code=2
-        )
+        ended = await office.run("import", *found, *ADMIN, "--secret-file", str(wrong), "--json", code=2)
     assert "that is not the key" in ended.json["failure"]
     assert "guessed" not in ended.out + ended.err
 
@@ -88,7 +112,7 @@ MISTAKES: Final = (
 )
 
 
-async def test_what_does_not_go_together_is_a_fault_of_usage(desk: Desk) -> None:
+async def test_what_does_not_go_together_is_a_fault_of_usage(office: Office) -> None:
     for words in MISTAKES:
-        ended = await desk.run("import", *words, *desk.where, code=2)
+        ended = await office.run("import", *words, code=2)
         assert "Usage:" in ended.err, words
