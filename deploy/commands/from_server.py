@@ -51,6 +51,7 @@ class FromServer:
     fingerprint: str | None
     home_prefixes: bool
     dry_run: bool
+    catch_up: bool
     no_compare: bool
 
 
@@ -88,6 +89,11 @@ _OPTIONS: Final = (
     ),
     click.option("--dry-run", is_flag=True, help="From a server: say what would happen, and write nothing."),
     click.option(
+        "--catch-up",
+        is_flag=True,
+        help="From a server whose dump is in: only what changed there since, deletions too.",
+    ),
+    click.option(
         "--no-compare",
         is_flag=True,
         help="From a server: do not read the dump once more and compare it with what is stored.",
@@ -109,6 +115,8 @@ def import_from_server(
 
     Raises UsageError, CommandFailed for a server that cannot be trusted or understood, Unreachable.
     """
+    if wanted.catch_up and wanted.dry_run:
+        raise click.UsageError("--catch-up cannot be tried: it applies what it reads")
     host, port = _address(wanted.from_handle_server or "")
     identity = _identity(wanted.admin)
     server = _found(host, port)
@@ -119,6 +127,7 @@ def import_from_server(
         replace=replace,
         home_prefixes=wanted.home_prefixes,
         dry_run=wanted.dry_run,
+        catch_up=wanted.catch_up,
         compare=not wanted.no_compare,
     )
     return uvloop.run(_import(DumpSource(server, proof), settings, options, unsafe=unsafe))

@@ -16,7 +16,7 @@ from protocol.replication import DumpedHandle
 from protocol.transport.stream_link import open_link
 from registry.bulk.report import ImportCounts, Progress
 from registry.dump_import.report import NAMES_MAX, Comparison
-from registry.dump_import.rows import RecordSum, digest_of
+from registry.dump_import.rows import RecordSum, digest_of, shown
 from registry.dump_import.server import CONNECT_S, SIGNED, HandleServer
 from registry.dump_import.source import DumpSource
 from registry.operations import Operations
@@ -83,7 +83,7 @@ class Comparing:
 
     def _name(self, record: DumpedHandle) -> None:
         if len(self._found.names) < NAMES_MAX:
-            self._found.names.append(record.name.decode("utf-8", "backslashreplace"))
+            self._found.names.append(shown(record.name))
 
     def _consider(self, digest: bytes, name: bytes) -> None:
         """Keep the records of the largest digests: a sample that nobody chose, in one pass and little memory."""
@@ -99,7 +99,7 @@ class Comparing:
             ours = set(_undated(answer.values.slices())) if isinstance(answer, Found) else set()
             self._found.asked += 1
             if theirs != ours:
-                self._found.answered_otherwise.append(str(handle))
+                self._found.answered_otherwise.append(shown(name))
 
 
 def _undated(values: Iterable[bytes]) -> list[bytes]:

@@ -35,6 +35,8 @@ class DumpOptions:
     """Whether the prefixes that the source homes are homed here first."""
     dry_run: bool = False
     """Whether everything is undone: the report then says what would have happened."""
+    catch_up: bool = False
+    """Whether only what changed since the dump is brought in, by the source's transactions."""
     compare: bool = True
     """Whether the dump is read once more in the end, and compared with what is stored."""
 
@@ -86,11 +88,13 @@ class DumpReport:
     dry_run: bool = False
     status: DumpStatus = DumpStatus.UNUSABLE
     counts: ImportCounts = field(default_factory=ImportCounts)
+    deleted: int = 0
+    """Handles that were deleted at the source since its dump, and here now."""
     resumed_after: str = ""
     """The handle behind which an earlier run had ended; empty when this one began at the beginning."""
     over_tls: bool = False
     transaction: int | None = None
-    """The last of the source's log that the dump contains; None when the source did not say."""
+    """The last of the source's log that is in; None when the source did not say."""
     prefixes: list[str] = field(default_factory=list)
     """That the source homes."""
     notes: list[str] = field(default_factory=list)
@@ -116,6 +120,7 @@ class DumpReport:
             "replaced": self.counts.replaced,
             "unchanged": self.counts.unchanged,
             "rejected": self.counts.rejected,
+            "deleted": self.deleted,
             "resumed_after": self.resumed_after or None,
             "over_tls": self.over_tls,
             "transaction": self.transaction,
@@ -133,7 +138,8 @@ class DumpReport:
         would = " (nothing was written)" if self.dry_run else ""
         outcomes = f"{counts.created} created, {counts.replaced} replaced, {counts.unchanged} unchanged"
         took = f"{counts.rows} handles in {self.elapsed_s:.1f} s{would}"
-        lines = [f"{took}: {outcomes}, {counts.rejected} rejected"]
+        gone = f", {self.deleted} deleted" if self.deleted else ""
+        lines = [f"{took}: {outcomes}, {counts.rejected} rejected{gone}"]
         if self.comparison:
             lines += _compared(self.comparison)
         if self.rejects:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -10,11 +11,16 @@ from protocol.handle import Handle
 from protocol.jsonform import value_to_json
 from protocol.replication import DumpedHandle
 from protocol.value import HandleValue, ValueList
-from protocol.wire import Writer, text
+from protocol.wire import Writer
 from registry.bulk.rows import RejectedRow, Row
 from registry.outcomes import Creation
 
-SUM_OCTETS = 32
+SUM_OCTETS: Final = 32  # of SHA-256
+
+
+def shown(name: bytes) -> str:
+    """A name for people and JSON; an octet that is no UTF-8 shows as its number."""
+    return name.decode("utf-8", "backslashreplace")
 
 
 def row_of(record: DumpedHandle, number: int) -> Row | RejectedRow:
@@ -23,7 +29,7 @@ def row_of(record: DumpedHandle, number: int) -> Row | RejectedRow:
         decoded = [HandleValue.decode(value) for value in record.values]
         handle = Handle.parse(record.name)
     except HandleError as error:
-        return RejectedRow(number, str(error), _named(record.name))
+        return RejectedRow(number, str(error), named(record.name))
     decoded.sort(key=lambda value: value.index)
     return Row(number, Creation(handle, ValueList.of(decoded), dated=True), b"")
 
@@ -31,11 +37,12 @@ def row_of(record: DumpedHandle, number: int) -> Row | RejectedRow:
 def source_of(creation: Creation) -> bytes:
     """A refused record as a line of a file that can be put right and imported; it may hold secrets."""
     values = [value_to_json(value) for value in creation.values]
-    return msgspec.json.encode({"handle": str(creation.handle), "values": values})
+    return msgspec.json.encode({"handle": shown(creation.handle.octets), "values": values})
 
 
-def _named(name: bytes) -> bytes:
-    return msgspec.json.encode({"handle": text(name).encode("utf-8", "backslashreplace").decode()})
+def named(name: bytes) -> bytes:
+    """A name alone, as a line of that file."""
+    return msgspec.json.encode({"handle": shown(name)})
 
 
 def digest_of(key: bytes, values: Iterable[bytes]) -> bytes:

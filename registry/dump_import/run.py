@@ -9,22 +9,22 @@ from collections.abc import Callable, Sequence
 
 from protocol.errors import HandleError, StoreUnavailable, Unreachable
 from protocol.handle import Prefix
-from protocol.wire import text
 from registry.bulk.importer import Creating, rare_collections
 from registry.bulk.progress import SilentProgress
 from registry.bulk.rejects import RejectsFile
 from registry.bulk.report import Progress
 from registry.dump_import.comparing import Comparing
+from registry.dump_import.following import GLOBAL_PREFIXES, Follower
 from registry.dump_import.report import DumpOptions, DumpReport, DumpStatus
 from registry.dump_import.restart import RestartMemory
-from registry.dump_import.source import DumpSource, RestartPoint
+from registry.dump_import.rows import shown
+from registry.dump_import.server import SourceRefused
+from registry.dump_import.source import DumpSource, Position, RestartPoint
 from registry.dump_import.writing import BATCH_ROWS, DumpWriter, survey
 from registry.homing import home
 from registry.operations import Operations
 from registry.outcomes import IMPORT, OPERATOR, Creation, Result
 
-GLOBAL_PREFIXES = frozenset({b"0.NA", b"0.0"})
-"""Of the root service: no server that is left hands them on, and homing them makes a node a root."""
 ENDS_UNSIGNED = (
     "the dump came in signed blocks and not over TLS: no block was forged, but whoever stands between could have left "
     "some out"
@@ -66,7 +66,7 @@ class DumpImport:
         report, started_s = self._report, time.monotonic()
         try:
             with rare_collections():
-                await self._run()
+                await (self._catch_up() if self._options.catch_up else self._run())
             clean = report.comparison is None or report.comparison.is_clean
             complete = clean and not report.counts.rejected
             report.status = DumpStatus.COMPLETE if complete else DumpStatus.INCOMPLETE
@@ -87,14 +87,15 @@ class DumpImport:
     async def _run(self) -> None:
         after = None if self._options.dry_run else await self._memory.recall()
         if after is not None and self._source.resumes:
-            self._report.resumed_after = text(after[0])
+            self._report.resumed_after = shown(after[0])
         elif self._options.home_prefixes:
             await self._home()
         self._begin("trying" if self._options.dry_run else "writing")
         writer = DumpWriter(
             self._source,
             create=self._try if self._options.dry_run else self._create,
-            remember=self._pass_over if self._options.dry_run else self._memory.remember,
+            remember=_pass_over if self._options.dry_run else self._memory.remember,
+            remember_state=_pass_over if self._options.dry_run else self._memory.remember_position,
             report=self._report,
             rejects=self._rejects,
             progress=self._progress,
@@ -113,6 +114,24 @@ class DumpImport:
     def _begin(self, part: str) -> None:
         self._progress.ended()
         self._tell(part)
+
+    async def _catch_up(self) -> None:
+        """Bring in what changed at the source since its dump, or since this was done last."""
+        position = await self._memory.position()
+        if position is None or await self._memory.recall() is not None:
+            raise SourceRefused("its dump was not imported to the end yet: do that first, without --catch-up")
+        self._begin(f"bringing in what changed after transaction {position.transaction}")
+        follower = Follower(
+            self._source,
+            self._operations,
+            self._creating,
+            report=self._report,
+            rejects=self._rejects,
+            progress=self._progress,
+            home_prefixes=self._options.home_prefixes,
+        )
+        reached = await follower.run(position)
+        await self._memory.remember_position(reached)
 
     async def _home(self) -> None:
         """Home the prefixes of the source, which stand behind the handles that need them."""
@@ -139,5 +158,6 @@ class DumpImport:
                 await home(transaction, prefix, OPERATOR)
             return await transaction.create(batch, by=OPERATOR, replace=self._options.replace)
 
-    async def _pass_over(self, point: RestartPoint) -> None:
-        """Remember nothing."""
+
+async def _pass_over(place: RestartPoint | Position) -> None:
+    """Remember nothing."""

@@ -1,11 +1,12 @@
-"""A dump as an iterator of records: asked for, checked, and taken up again where a connection broke."""
+"""A dump, or what changed since, as an iterator of records: asked for, checked, taken up where a connection broke."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
-from protocol.admin_bodies import DumpPart, DumpRequest, Receiver
+from protocol.admin_bodies import DumpPart, DumpRequest, Receiver, RetrieveTransactionsRequest
 from protocol.codes import OpCode
 from protocol.errors import BadSignature, Malformed, TooLarge, Unreachable
 from protocol.message import Version
@@ -16,14 +17,16 @@ from protocol.replication import (
     DumpRecord,
     HandleDate,
     PrefixDate,
-    StreamDecoder,
     StreamKind,
+    TransactionRecord,
     decode_dump,
+    decode_transactions,
     stream_kind,
 )
 from protocol.replication.framing import KIND_OCTETS
 from protocol.site import HashOption
 from protocol.transport.stream_link import StreamLink
+from protocol.valuetypes import PublicKey
 from registry.dump_import.asking import Proof, asked
 from registry.dump_import.server import CLOCKS, IDLE_S, Clocks, HandleServer
 
@@ -42,6 +45,15 @@ _PARTS: Final[dict[type[DumpRecord], DumpPart]] = {
 
 RestartPoint = tuple[bytes, int]
 """The last name that came, and the part of the dump in which it came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a source's log was read."""
+
+    transaction: int
+    date_ms: int
+    """Unix milliseconds of the source's clock."""
 
 
 def point_of(record: DumpRecord) -> RestartPoint | None:
@@ -91,10 +103,7 @@ class DumpSource:
                 async with aclosing(self._stream(point)) as stream:
                     async for record in stream:
                         came += 1
-                        if came > self._records_max:
-                            raise TooLarge(
-                                f"the dump has more than {self._records_max:,} records; stopped there"
-                            )
+                        self._check_count(came)
                         here = point_of(record)
                         if here is not None and here == point:
                             continue
@@ -112,10 +121,8 @@ class DumpSource:
     async def _stream(self, after: RestartPoint | None) -> AsyncGenerator[DumpRecord, None]:
         body = DumpRequest(receiver=EVERYTHING, resume_after=after).encode()
         prefixes_came = after is not None and after[1] == DumpPart.PREFIXES
-        async with asked(
-            self.server, OpCode.DUMP_HANDLES, body, self._proof, clocks=self._clocks, idle_s=self._idle_s
-        ) as (_, link):
-            decoder = await self._begin(link)
+        async with self._asked(OpCode.DUMP_HANDLES, body) as link:
+            decoder = decode_dump(await self._begin(link))
             while not decoder.ended:
                 for record in decoder.feed(await link.read()):
                     prefixes_came = prefixes_came or isinstance(record, DumpedPrefix)
@@ -123,19 +130,45 @@ class DumpSource:
                         raise _cut(link)
                     yield record
 
-    async def _begin(self, link: StreamLink) -> StreamDecoder[DumpRecord]:
-        """What decodes the stream, once it is certain that the server sends it."""
+    async def transactions(self, since: Position) -> AsyncGenerator[TransactionRecord, None]:
+        """What changed since a position, to the last record. Raises as records(), and nothing is made again."""
+        body = RetrieveTransactionsRequest(
+            receiver=EVERYTHING, last_transaction=since.transaction, last_query_ms=since.date_ms
+        ).encode(self.server.version)
+        came = 0
+        async with self._asked(OpCode.RETRIEVE_TRANSACTION_LOG, body) as link:
+            decoder = decode_transactions(await self._begin(link))
+            while not decoder.ended:
+                for record in decoder.feed(await link.read()):
+                    came += 1
+                    self._check_count(came)
+                    yield record
+
+    @asynccontextmanager
+    async def _asked(self, op_code: OpCode, body: bytes) -> AsyncIterator[StreamLink]:
+        """Ask for a stream, which follows on the link."""
+        async with asked(
+            self.server, op_code, body, self._proof, clocks=self._clocks, idle_s=self._idle_s
+        ) as (_, link):
+            yield link
+
+    def _check_count(self, came: int) -> None:
+        if came > self._records_max:
+            raise TooLarge(f"the stream has more than {self._records_max:,} records; stopped there")
+
+    async def _begin(self, link: StreamLink) -> PublicKey | None:
+        """The key that signs the blocks; None over TLS, once it is certain that the server is at the other end."""
         kind = stream_kind(await link.read_exactly(KIND_OCTETS))
         self.over_tls = kind is StreamKind.TLS
         match kind:
             case StreamKind.SIGNED:
-                return decode_dump(self.server.key)
+                return self.server.key
             case StreamKind.TLS:
                 await link.start_tls(self.server.key)
-                return decode_dump(None)
+                return None
             case StreamKind.UNSIGNED:
                 raise BadSignature(
-                    f"{link.node}: the dump is neither signed nor over TLS, so anybody could have sent it"
+                    f"{link.node}: the stream is neither signed nor over TLS, so anybody could have sent it"
                 )
 
 

@@ -14,8 +14,8 @@ from registry.bulk.rejects import RejectsFile
 from registry.bulk.report import ImportCounts, Progress
 from registry.bulk.rows import RejectedRow, Row
 from registry.dump_import.report import DumpReport
-from registry.dump_import.rows import row_of, source_of
-from registry.dump_import.source import DumpSource, RestartPoint, point_of
+from registry.dump_import.rows import row_of, shown, source_of
+from registry.dump_import.source import DumpSource, Position, RestartPoint, point_of
 from registry.outcomes import Created, Creation, Deleted, Rejected, Replaced, Result, Unchanged
 
 BATCH_ROWS: Final = 2_000  # as an import of files
@@ -24,6 +24,7 @@ PREFIXES_MAX: Final = 100_000  # that a source homes; more than the Handle Syste
 
 Create = Callable[[Sequence[Creation]], Awaitable[list[Result]]]
 Remember = Callable[[RestartPoint], Awaitable[None]]
+RememberState = Callable[[Position], Awaitable[None]]
 
 
 async def survey(source: DumpSource, progress: Progress) -> list[Prefix]:
@@ -51,6 +52,7 @@ class DumpWriter:
         *,
         create: Create,
         remember: Remember,
+        remember_state: RememberState,
         report: DumpReport,
         rejects: RejectsFile,
         progress: Progress,
@@ -59,6 +61,7 @@ class DumpWriter:
         self._source = source
         self._create = create
         self._remember = remember
+        self._remember_state = remember_state
         self._report = report
         self._counts = report.counts
         self._rejects = rejects
@@ -79,15 +82,19 @@ class DumpWriter:
                         await self._take(record)
                     elif isinstance(record, DumpedPrefix):
                         self._note_prefix(record)
-                    elif isinstance(record, SourceState):
+                    elif isinstance(record, SourceState) and self._report.transaction is None:
                         self._report.transaction = record.transaction
+                        if after is None:  # what was dumped first is as old as the first state
+                            await self._remember_state(
+                                Position(transaction=record.transaction, date_ms=record.date_ms)
+                            )
             await self._submit(None)
         finally:
             await self._settle()
 
     def _note_prefix(self, record: DumpedPrefix) -> None:
         if len(self._report.prefixes) < PREFIXES_MAX:
-            self._report.prefixes.append(record.name.decode("utf-8", "backslashreplace"))
+            self._report.prefixes.append(shown(record.name))
 
     async def _take(self, record: DumpedHandle) -> None:
         self._read += 1

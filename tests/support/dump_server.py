@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from protocol.admin_bodies import ChallengeAnswerRequest, DumpPart, DumpRequest
+from protocol.admin_bodies import ChallengeAnswerRequest, DumpPart, DumpRequest, RetrieveTransactionsRequest
 from protocol.bodies import ErrorBody, ResolutionRequest, ResolutionResponse, SiteInfoResponse
 from protocol.challenge import Challenge, challenge_response, check_key_answer, check_secret_answer
 from protocol.codes import OpCode, ResponseCode
@@ -66,9 +66,13 @@ class DumpServer:
     """How many records each of the next dumps has before its connection breaks; None when there is no more."""
     stream: bytes | None = None
     """Sent behind the first word in place of a dump."""
+    transactions: tuple[bytes, ...] = ()
+    """The blocks of a stream of transactions."""
     answers_otherwise: frozenset[bytes] = frozenset()
     """Names that are resolved as if they had no values."""
     port: int = 0
+    asked_since: list[tuple[int, int]] = field(default_factory=list)
+    """The positions from which transactions were asked for."""
     asked_after: list[tuple[bytes, int] | None] = field(default_factory=list)
     """The restart points of the dumps that were asked for."""
     _pending: dict[int, tuple[Message, bytes]] = field(default_factory=dict)
@@ -106,7 +110,7 @@ class DumpServer:
                 self._send(writer, request, request, ResponseCode.SUCCESS, body)
             case OpCode.RESOLUTION:
                 self._resolve(writer, request)
-            case OpCode.DUMP_HANDLES:
+            case OpCode.DUMP_HANDLES | OpCode.RETRIEVE_TRANSACTION_LOG:
                 self._challenge(writer, request)
             case OpCode.CHALLENGE_ANSWER:
                 await self._check(writer, request)
@@ -161,14 +165,21 @@ class DumpServer:
             error = ErrorBody(message="that is not the key").encode()
             self._send(writer, request, answer, ResponseCode.AUTHENTICATION_FAILED, error)
             return
+        if request.header.op_code == OpCode.RETRIEVE_TRANSACTION_LOG:
+            self._send(writer, request, answer, ResponseCode.SUCCESS, b"\0")
+            wanted = RetrieveTransactionsRequest.decode(request.body, request.envelope.version)
+            self.asked_since.append((wanted.last_transaction, wanted.last_query_ms))
+            await self._stream(writer, list(self.transactions))
+            return
         self._send(writer, request, answer, ResponseCode.SUCCESS, b"")
-        await self._dump(writer, DumpRequest.decode(request.body))
-
-    async def _dump(self, writer: asyncio.StreamWriter, request: DumpRequest) -> None:
-        self.asked_after.append(request.resume_after)
-        blocks = list(self._blocks(request.resume_after))
+        after = DumpRequest.decode(request.body).resume_after
+        self.asked_after.append(after)
+        blocks = self._blocks(after)
         if self.cuts:
             blocks = blocks[: self.cuts.pop(0)]
+        await self._stream(writer, blocks)
+
+    async def _stream(self, writer: asyncio.StreamWriter, blocks: list[bytes]) -> None:
         writer.write(Writer().u32(self.kind).octets())
         if self.kind is StreamKind.TLS:
             await writer.start_tls(server_context(self.certified or self.key))
@@ -180,7 +191,7 @@ class DumpServer:
         signature = Writer().counted(sign_octets(block.removeprefix(_NAME), self.key, SHA1)).octets()
         return block + signature
 
-    def _blocks(self, after: tuple[bytes, int] | None) -> "list[bytes]":
+    def _blocks(self, after: tuple[bytes, int] | None) -> list[bytes]:
         """The head, and a block for each record behind the point."""
         name, part = after or (b"", 0)
         head = (_NAME if self.kind is StreamKind.SIGNED else b"") + Writer().u32(2).octets()

@@ -106,6 +106,7 @@ MISTAKES: Final = (
     ("records.csv", "--dry-run"),
     ("--from-handle-server", "h", "--prefix", "88.100"),
     ("--from-handle-server", "h"),
+    ("--from-handle-server", "h", *ADMIN, "--catch-up", "--dry-run"),
     ("--from-handle-server", "h", "--admin", "ADMIN"),
     ("--from-handle-server", "h:70000", *ADMIN),
     ("--from-handle-server", "user@h", *ADMIN),

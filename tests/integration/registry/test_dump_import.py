@@ -12,7 +12,7 @@ from protocol.bodies import SiteInfoResponse
 from protocol.errors import BadSignature
 from protocol.handle import Handle
 from protocol.message import ANSWER_LIFE_S, decode_message
-from protocol.replication import StreamKind
+from protocol.replication import StreamKind, TransactionAction
 from protocol.signature import PrivateKey
 from protocol.value import HandleValue, ValueReference
 from protocol.valuetypes import PublicKey
@@ -31,6 +31,7 @@ from registry.dump_import import (
 from registry.dump_import.restart import RestartMemory
 from registry.dump_import.rows import RecordSum, digest_of
 from registry.dump_import.server import Clocks
+from registry.dump_import.source import Position
 from registry.outcomes import Created, Found
 from tests.integration.registry.bench import Bench, secret, url
 from tests.support.dump_server import HOST, DumpServer, other_key, record_block, serving
@@ -39,6 +40,7 @@ from tests.support.replay_server import ReplayServer, replaying
 from tests.support.vectors import keys, recorded
 
 DUMP: Final = "repl_dump_handles_v27"
+TRANSACTIONS: Final = "repl_retrieve_txn_v27"
 PREFIX: Final = "20.500.12345"
 IDENTITY: Final = ValueReference(b"20.500.12345/ADMIN", 300)
 OLD_S: Final = 1_700_000_000
@@ -138,8 +140,7 @@ async def replay(bench: Bench, server: ReplayServer, directory: Path, **options:
         key=keys()["secret_key"]["value"].encode(),
         clocks=clocks,
         salt=salt,
-        compare=False,
-        **options,
+        **{"compare": False, **options},
     )
 
 
@@ -171,6 +172,24 @@ async def test_the_recorded_dump_survives_a_cut_anywhere(bench: Bench, tmp_path:
     assert (report.status, report.counts.unchanged) == (DumpStatus.COMPLETE, 2)
     records = recorded_records()
     assert await stored_sum(bench, list(records)) == sum_of(records)
+
+
+async def test_the_recorded_transactions_are_applied_each_as_it_says(bench: Bench, tmp_path: Path) -> None:
+    await bench.home(PREFIX)
+    await bench.create(f"{PREFIX}/r0", url("to be deleted"))
+    async with replaying(TRANSACTIONS) as server:
+        memory = RestartMemory(bench.store, recorded_server(server.port))
+        await memory.remember_position(Position(transaction=0, date_ms=0))
+
+        report = await replay(bench, server, tmp_path, catch_up=True)
+
+        assert server.heard == [entry.octets for entry in server.sent_by_client]
+        assert await memory.position() == Position(transaction=4, date_ms=1_795_195_640_063)
+    assert (report.status, report.failure) == (DumpStatus.COMPLETE, "")
+    assert (report.counts.created, report.counts.unchanged, report.deleted) == (1, 1, 1)
+    (expected,) = recorded_records()[b"20.500.12345/R1"]  # the dump was taken behind these transactions
+    assert [value.encode() for value in await bench.values(f"{PREFIX}/r1")] == [expected]
+    assert not isinstance(await bench.ask(f"{PREFIX}/r0"), Found)
 
 
 def value(text: str, index: int = 1) -> bytes:
@@ -276,6 +295,67 @@ async def test_a_server_that_cannot_resume_sends_everything_anew(bench: Bench, t
     assert (report.status, report.counts.unchanged, report.counts.created) == (DumpStatus.COMPLETE, 6, 3)
 
 
+def change(number: int, action: TransactionAction, name: bytes, *values: bytes) -> bytes:
+    """A transaction as it stands in a stream."""
+    writer = Writer().u8(1).u64(number).counted(name).u8(action).u64(1_000 + number)
+    if action in (TransactionAction.CREATE, TransactionAction.UPDATE):
+        writer.u32(len(values))
+        for one in values:
+            writer.counted(one)
+    return writer.octets()
+
+
+def transactions(*changes: bytes, status: int = 2) -> tuple[bytes, ...]:
+    """The blocks of a stream of transactions."""
+    return (Writer().u32(1).u32(status).octets(), *changes, Writer().u8(0).u64(5_000).octets())
+
+
+async def test_what_changed_since_the_dump_is_brought_in_too(bench: Bench, tmp_path: Path) -> None:
+    async with serving(DumpServer(records=catalogue(4))) as server:
+        early = await take_over(bench, await found(server), tmp_path, catch_up=True)
+        assert "not imported to the end" in early.failure
+        await take_over(bench, await found(server), tmp_path, home_prefixes=True)
+        server.transactions = transactions(
+            change(5, TransactionAction.UPDATE, b"20.500.12345/P1", value("new")),
+            change(6, TransactionAction.CREATE, b"20.500.12345/P9", value("u9")),
+            change(7, TransactionAction.DELETE, b"20.500.12345/P2"),
+            change(8, TransactionAction.DELETE, b"20.500.12345/NEVER"),
+            change(9, TransactionAction.CREATE, b"20.500.777/A", value("u")),
+            change(10, TransactionAction.HOME, b"0.NA/20.500.777"),
+            change(11, TransactionAction.UNHOME, b"0.NA/20.500.12345"),
+            change(12, TransactionAction.CREATE, b"20.500.12345/BAD", b"xyz"),
+            change(13, TransactionAction.PLACEHOLDER, b""),
+        )
+
+        report = await take_over(bench, await found(server), tmp_path, catch_up=True)
+        again = await take_over(bench, await found(server), tmp_path, catch_up=True)
+
+        assert server.asked_since == [(4, 1_795_195_640_195), (13, 5_000)]
+    counts = report.counts
+    assert (counts.created, counts.replaced, counts.unchanged, report.deleted) == (1, 1, 1, 1)
+    assert (counts.rejected, report.status, report.transaction) == (2, DumpStatus.INCOMPLETE, 13)
+    assert [note.split()[-2:] for note in report.notes] == [
+        ["home", "0.NA/20.500.777"],
+        ["unhome", "0.NA/20.500.12345"],
+    ]
+    assert (await bench.values(f"{PREFIX}/P1"))[0].data == b"new"
+    assert not isinstance(await bench.ask(f"{PREFIX}/P2"), Found)
+    assert (again.counts.created, again.counts.replaced, again.deleted) == (0, 0, 0)
+
+
+async def test_a_source_that_cannot_reach_back_asks_for_a_new_dump(bench: Bench, tmp_path: Path) -> None:
+    await bench.home(PREFIX)
+    async with serving(DumpServer(records=catalogue(1), transactions=transactions(status=1))) as server:
+        await take_over(bench, await found(server), tmp_path)
+        report = await take_over(bench, await found(server), tmp_path, catch_up=True)
+        assert "no longer reaches back to transaction 4" in report.failure
+
+        server.transactions = transactions(change(5, TransactionAction.DELETE_ALL, b""))
+        report = await take_over(bench, await found(server), tmp_path, catch_up=True)
+        assert "for a person to repeat" in report.failure
+    assert isinstance(await bench.ask(f"{PREFIX}/P0"), Found)
+
+
 async def test_a_trial_run_tells_what_would_happen_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
     before = await bench.log()
     async with serving(DumpServer(records=catalogue())) as server:
@@ -343,10 +423,12 @@ async def test_records_that_make_no_sense_are_refused_and_the_others_are_in(
         b"20.500.12345/C": (value("u"), value("u")),
         b"20.500.12345/D": (public_secret,),
         b"20.500.12345/E": (value("x" * 300_000),),
+        b"20.500.12345/\xff": (value("no UTF-8"),),
+        b"noslash\xff": (value("u"),),
     }
     async with serving(DumpServer(records=catalogue(3) | strange)) as server:
         report = await take_over(bench, await found(server), tmp_path, compare=False)
-    assert (report.counts.created, report.counts.rejected) == (3, 5)
+    assert (report.counts.created, report.counts.rejected) == (3, 7)
     assert report.status is DumpStatus.INCOMPLETE
 
 
