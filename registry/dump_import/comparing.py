@@ -94,7 +94,10 @@ class Comparing:
     async def _resolve_sample(self) -> None:
         for _, name in self._sample:
             handle = Handle(name)
-            theirs = await _resolved(self._source.server, handle)
+            try:
+                theirs: set[bytes] | None = await _resolved(self._source.server, handle)
+            except HandleError:
+                theirs = None
             answer = await self._operations.resolve(handle)
             ours = set(_undated(answer.values.slices())) if isinstance(answer, Found) else set()
             self._found.asked += 1

@@ -24,7 +24,7 @@ from registry.bulk.rejects import RejectsFile
 from registry.bulk.report import Progress
 from registry.bulk.rows import RejectedRow, Row
 from registry.dump_import.report import NAMES_MAX, DumpReport
-from registry.dump_import.rows import named, row_of, shown, source_of
+from registry.dump_import.rows import named, prefix_of, row_of, shown, source_of
 from registry.dump_import.server import SourceRefused
 from registry.dump_import.source import DumpSource, Position
 from registry.operations import Operations
@@ -127,7 +127,7 @@ class Follower:
         """Home what the source homes now, when asked for; what it homes no more is for a person."""
         name = shown(change.name)
         wanted = self._home_prefixes and change.action is TransactionAction.HOME
-        prefix = Handle.parse(change.name).resolved.subject
+        prefix = prefix_of(change.name)
         if wanted and prefix.key not in GLOBAL_PREFIXES:
             refused = await self._operations.home(prefix, by=OPERATOR, origin=IMPORT)
             if refused is None:

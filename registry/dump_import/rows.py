@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from protocol.errors import HandleError
-from protocol.handle import Handle
+from protocol.errors import HandleError, InvalidHandle
+from protocol.handle import Handle, Prefix
 from protocol.jsonform import value_to_json
 from protocol.replication import DumpedHandle
 from protocol.value import HandleValue, ValueList
@@ -23,15 +23,24 @@ def shown(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
+def prefix_of(name: bytes) -> Prefix:
+    """The prefix whose record has this name. Raises InvalidHandle for the name of anything else."""
+    handle = Handle.parse(name).resolved
+    if not handle.is_prefix_record:
+        raise InvalidHandle(f"the source homes {shown(name)[:100]}, which is no prefix")
+    return handle.subject
+
+
 def row_of(record: DumpedHandle, number: int) -> Row | RejectedRow:
     """The record as a row of an import. number: its place in the dump, from 1."""
     try:
-        decoded = [HandleValue.decode(value) for value in record.values]
         handle = Handle.parse(record.name)
+        for value in record.values:
+            HandleValue.decode(value)
     except HandleError as error:
         return RejectedRow(number, str(error), named(record.name))
-    decoded.sort(key=lambda value: value.index)
-    return Row(number, Creation(handle, ValueList.of(decoded), dated=True), b"")
+    ordered = sorted(record.values)  # a value begins with its index
+    return Row(number, Creation(handle, ValueList(b"".join(ordered), len(ordered)), dated=True), b"")
 
 
 def source_of(creation: Creation) -> bytes:

@@ -7,14 +7,14 @@ from contextlib import aclosing
 from typing import Final
 
 from protocol.errors import TooLarge
-from protocol.handle import Handle, Prefix
+from protocol.handle import Prefix
 from protocol.replication import DumpedHandle, DumpedPrefix, SourceState
 from protocol.wire import MAX_MESSAGE_OCTETS
 from registry.bulk.rejects import RejectsFile
 from registry.bulk.report import ImportCounts, Progress
 from registry.bulk.rows import RejectedRow, Row
 from registry.dump_import.report import DumpReport
-from registry.dump_import.rows import row_of, shown, source_of
+from registry.dump_import.rows import prefix_of, row_of, shown, source_of
 from registry.dump_import.source import DumpSource, Position, RestartPoint, point_of
 from registry.outcomes import Created, Creation, Deleted, Rejected, Replaced, Result, Unchanged
 
@@ -34,7 +34,7 @@ async def survey(source: DumpSource, progress: Progress) -> list[Prefix]:
     async with aclosing(source.records()) as records:
         async for record in records:
             if isinstance(record, DumpedPrefix):
-                found.append(Handle.parse(record.name).resolved.subject)
+                found.append(prefix_of(record.name))
                 if len(found) > PREFIXES_MAX:
                     raise TooLarge(f"the source homes more than {PREFIXES_MAX} prefixes")
             elif isinstance(record, DumpedHandle):

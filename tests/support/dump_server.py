@@ -70,6 +70,8 @@ class DumpServer:
     """The blocks of a stream of transactions."""
     answers_otherwise: frozenset[bytes] = frozenset()
     """Names that are resolved as if they had no values."""
+    unsigned: frozenset[bytes] = frozenset()
+    """Names of which it answers an error that it does not sign."""
     port: int = 0
     asked_since: list[tuple[int, int]] = field(default_factory=list)
     """The positions from which transactions were asked for."""
@@ -132,6 +134,13 @@ class DumpServer:
 
     def _resolve(self, writer: asyncio.StreamWriter, request: Message) -> None:
         handle = ResolutionRequest.decode(request.body).handle
+        if handle.octets in self.unsigned:
+            writer.write(
+                request.answer(
+                    ResponseCode.ERROR, b"", authoritative=True, site_serial=1, wall_s=WALL_S
+                ).encode()
+            )
+            return
         public = [
             value
             for value in self.records.get(handle.octets, ())
