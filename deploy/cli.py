@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "id": "deploy.commands.identifier:identifier",
     "neighbour": "deploy.commands.neighbour:neighbour",
     "audit": "deploy.commands.audit:audit",
+    "nodekey": "deploy.commands.nodekey:nodekey",
+    "lookups": "deploy.commands.lookups:lookups",
     "node": "deploy.commands.daemons:node",
     "resolver": "deploy.commands.daemons:resolver",
     "config": "deploy.commands.config:config",

@@ -78,7 +78,9 @@ async def test_a_captured_answer_creates_nothing_again(
 def _leave_challenges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deployed servers keep a challenge for its minute, and no replies."""
 
-    async def always(_: StoredReplies, key: object, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def always(
+        _: StoredReplies, key: object, work: Callable[[], Awaitable[Answer]], **options: object
+    ) -> Answer:
         return await work()
 
     take = ChallengeStore.take

@@ -99,7 +99,7 @@ class _OfThread(io.StringIO):
 
 
 def run_command(words: tuple[str, ...], said: str = "") -> Ended:
-    """Run a command in this thread. said: what is typed."""
+    """Run a command to its end, in a thread of the caller's."""
     out, err = _OfThread(sys.stdout), _OfThread(sys.stderr)
     code: object = 0
     with (
