@@ -11,6 +11,8 @@ HandleError
 │   ├── Unsigned             no credential where one is needed (RC 404)
 │   └── BadMac               not made with the session's key (RC 502)
 ├── SessionFailed            no key can be agreed on, or a message cannot be decrypted with it (RC 501)
+├── SessionLost              a session that the server does not know, or no longer (RC 500)
+├── SessionReplay            a message of a session that has come before (RC 505)
 ├── UnreadableKey            a private-key file that cannot be opened, or with another passphrase
 ├── ResolutionFailed         no answer could be had; says from whom, why, and what to do
 │   ├── Unreachable          no server of a service answered in time
@@ -18,7 +20,8 @@ HandleError
 │   ├── RecursionLimit       more referrals, levels or hops than allowed (RC 6)
 │   ├── LameService          every server of a service says that it does not hold the name
 │   ├── NoService            a record that should name a service names none
-│   └── PrivateReferral      a referral to an address that nobody opened
+│   ├── PrivateReferral      a referral to an address that nobody opened
+│   └── NotCertified         an answer without the signature that the level above certifies
 ├── StoreUnavailable         the database does not answer
 └── SettingsError            what the operator set cannot be used; lists every fault
 """
@@ -91,6 +94,18 @@ class SessionFailed(HandleError):
     code = ResponseCode.SESSION_FAILED
 
 
+class SessionLost(HandleError):
+    """A session that the server does not know, or no longer."""
+
+    code = ResponseCode.SESSION_TIMEOUT
+
+
+class SessionReplay(HandleError):
+    """A message of a session whose counter was used already, or is so old that nobody remembers."""
+
+    code = ResponseCode.SESSION_MESSAGE_REJECTED
+
+
 class UnreadableKey(HandleError):
     """A private-key file that is none, is damaged, or is encrypted with another passphrase."""
 
@@ -141,6 +156,10 @@ class NoService(ResolutionFailed):
 
 class PrivateReferral(ResolutionFailed):
     """A referral named an address that is not routable and that no setting opens."""
+
+
+class NotCertified(ResolutionFailed):
+    """An answer of a certified walk is not signed by the key that the level above certifies."""
 
 
 class StoreUnavailable(HandleError):

@@ -379,8 +379,10 @@ def split_digest(response: Message) -> tuple[Digest | None, bytes]:
     return Digest(algorithm=algorithm, octets=reader.take(DIGEST_OCTETS[algorithm])), reader.rest()
 
 
-def undecodable(octets: bytes, message: str, wall_s: float) -> Message:
-    """The answer to octets that are no message: RC 4, with the request id and operation where they can be read.
+def undecodable(
+    octets: bytes, message: str, wall_s: float, *, code: ResponseCode = ResponseCode.PROTOCOL_ERROR
+) -> Message:
+    """The answer to octets that are no message: RC 4 as a rule, with request id and operation where they can be read.
 
     Deployed servers answer with request id -1, which clients cannot match (PROTOCOL.md §3.9, §12).
     """
@@ -394,7 +396,7 @@ def undecodable(octets: bytes, message: str, wall_s: float) -> Message:
         envelope=Envelope(request_id=request_id, session_id=session_id),
         header=Header(
             op_code=op_code,
-            response_code=ResponseCode.PROTOCOL_ERROR,
+            response_code=code,
             op_flags=0,
             expiration=min(int(wall_s) + ANSWER_LIFE_S, _U32_MAX),
         ),

@@ -159,18 +159,20 @@ def single_server_site(
     public_key: bytes = b"",
     description: str = "",
     serial: int = 1,
+    udp_administration: bool = False,
 ) -> Site:
     """The site of one server, TCP first, as every node of ours describes itself.
 
     addresses: literal, at least one; the first is the server's, a second one becomes the attribute alt_addr, since
     several servers would mean that handles are divided among them. A port of 0 means no such interface. Only a
-    primary takes administration, over HTTP and HTTPS. Source: PROTOCOL.md §2.6.
+    primary takes administration: over connections, and over UDP if udp_administration says so; deployed servers do not
+    by default. Source: PROTOCOL.md §2.6, §12.
     """
     attributes = [(b"desc", description.encode())] if description else []
     attributes += [(b"alt_addr", other.encode()) for other in addresses[1:2]]
     offered = (
-        (InterfaceProtocol.TCP, tcp_port, False),
-        (InterfaceProtocol.UDP, udp_port, False),
+        (InterfaceProtocol.TCP, tcp_port, primary),
+        (InterfaceProtocol.UDP, udp_port, primary and udp_administration),
         (InterfaceProtocol.HTTP, http_port, primary),
         (InterfaceProtocol.HTTPS, http_port if https else 0, primary),
     )

@@ -1,7 +1,7 @@
-"""Authentication: is a claimed identity who it says, and which groups is it in? From records stored here only.
+"""Authentication: is a claimed identity who it says, and which groups is it in?
 
 A secret is compared with the HS_SECKEY value that the identity names. Groups (HS_VLIST) are searched breadth-first,
-each list once (PROTOCOL §5.4). Keys and groups of other nodes are not looked up.
+each list once (PROTOCOL §5.4).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from protocol.handle import Handle
 from protocol.value import Permission, ValueReference
 from protocol.valuetypes import ValueReferences
 from registry.outcomes import Identity
-from registry.permission import Grant, Reference, names, reference_of
+from registry.permission import Grant, Reference, reference_of
 from registry.record import HS_SECKEY, Values, data_of, permissions_of, type_of, values_of_type
 
 GROUPS_MAX: Final = 256
@@ -53,13 +53,13 @@ def _secrets_of(claimed: Identity, record: Values | None) -> list[tuple[int, byt
 
 
 async def named_by_group(
-    identity: Identity, grants: Sequence[Grant], read: RecordReader, *, case_sensitive: bool = False
+    is_named: Callable[[Reference], bool], grants: Sequence[Grant], read: RecordReader
 ) -> frozenset[Reference]:
-    """The administrators among grants that are groups of which the identity is a member, directly or nested.
+    """The administrators among grants that are groups of which somebody is a member, directly or nested.
 
-    However many groups the grants name, GROUPS_MAX lists are read in all. case_sensitive: the node's rule.
+    is_named: whether a reference names that somebody. However many groups the grants name, GROUPS_MAX lists are read in
+    all.
     """
-    is_named = names(identity, case_sensitive=case_sensitive)
     reads = iter(range(GROUPS_MAX))
     found = set()
     for reference in dict.fromkeys(grant.administrator for grant in grants):

@@ -13,7 +13,8 @@ from protocol.valuetypes import AdminPermission
 from protocol.valuetypes.hs_site import BELOW_TYPES
 from registry.authenticate import named_by_group
 from registry.authority import BelowHome, Homed, Place, locate
-from registry.outcomes import Actor, Identity, Operator, Principal
+from registry.elsewhere import Elsewhere, GroupElsewhere
+from registry.outcomes import Actor, Anybody, Identity, Operator, Principal
 from registry.permission import Grant, Need, Reference, is_granted, names
 from registry.prefixes import (
     Prefixes,
@@ -53,6 +54,10 @@ class Context:
     generations: Generations
     wall_clock: Callable[[], float]
     case_sensitive: bool = False
+    server_admins: frozenset[Reference] = frozenset()
+    """Administrators of the node itself, who have every right on every handle; index 0 stands for any."""
+    elsewhere: Elsewhere | None = None
+    """Finds keys and groups of other nodes; None for a node that knows its own alone."""
 
     def key_of(self, handle: Handle) -> bytes:
         """The storage key of a handle under this node's case rule."""
@@ -94,9 +99,13 @@ class Context:
             return True
         if isinstance(actor, Principal):
             return holds(actor, held, need.record | need.prefix)
+        if isinstance(actor, Anybody):
+            return not (need.record | need.prefix)
         sides = ((need.record, record), (need.prefix, prefix))
-        is_named = names(actor, case_sensitive=self.case_sensitive)
-        if all(is_granted(rights, grants, is_named) for rights, grants in sides):
+        is_named = await self._names(actor, reader)
+        if self.is_server_admin(actor) or all(
+            is_granted(rights, grants, is_named) for rights, grants in sides
+        ):
             return True
         groups = await self._groups_of(actor, [*record, *prefix], reader)
         if not groups:
@@ -114,10 +123,21 @@ class Context:
             return True
         if isinstance(actor, Principal):
             return holds(actor, held, AdminPermission(0))
-        is_named = names(actor, case_sensitive=self.case_sensitive)
+        if isinstance(actor, Anybody):
+            return False
+        if self.is_server_admin(actor):
+            return True
+        is_named = await self._names(actor, reader)
         if any(grant.rights and is_named(grant.administrator) for grant in record):
             return True
         return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], reader))
+
+    def is_server_admin(self, actor: Actor) -> bool:
+        """Whether somebody is an administrator of the node itself, or its operator."""
+        if isinstance(actor, Identity):
+            is_named = names(actor, case_sensitive=self.case_sensitive)
+            return any(is_named(reference) for reference in self.server_admins)
+        return isinstance(actor, Operator)
 
     async def _groups_of(
         self, identity: Identity, grants: Sequence[Grant], reader: Reader
@@ -125,16 +145,42 @@ class Context:
         async def read_group(handle: Handle) -> Values | None:
             return await self._read_group(handle, reader)
 
-        return await named_by_group(identity, grants, read_group, case_sensitive=self.case_sensitive)
+        return await named_by_group(await self._names(identity, reader), grants, read_group)
+
+    async def _names(self, identity: Identity, reader: Reader) -> Callable[[Reference], bool]:
+        """A test whether a reference names this identity.
+
+        The suffix of one whose key another node holds counts as it is spelled: that node may tell names apart by case.
+        """
+        exact = self.case_sensitive or not await self.is_homed(identity.handle, reader)
+        return names(identity, case_sensitive=exact)
+
+    async def is_homed(self, handle: Handle, reader: Reader | None = None) -> bool:
+        """Whether what is not stored here of a handle does not exist anywhere; never asks another node."""
+        if self.elsewhere is None:
+            return True
+        table = await self.prefixes.around(handle, (reader or self.store).prefix_rows)
+        return isinstance(locate(handle, table.homed), Homed)
 
     async def _read_group(self, handle: Handle, reader: Reader) -> Values | None:
-        """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone."""
+        """The record that holds a group; that of a prefix of ours may be known by its authorisation copy alone.
+
+        Raises GroupElsewhere for one of another node that is not known yet, within a transaction.
+        """
         if handle.is_prefix_record:
             subject = handle.key[len(RECORD_KEY_START) :]
             copy = (await self.prefixes.around(handle, reader.prefix_rows)).authorisation(subject)
             if copy is not None:
                 return parse_stored(copy)
-        return await self.read_record(handle, reader)
+        record = await self.read_record(handle, reader)
+        if record is not None or self.elsewhere is None or await self.is_homed(handle, reader):
+            return record
+        if reader is self.store:
+            await self.elsewhere.learn_group(handle)
+        known = self.elsewhere.remembered(handle)
+        if known is None:
+            raise GroupElsewhere(handle)
+        return known
 
     async def prefix_values(self, handle: Handle, table: PrefixTable, reader: Reader) -> ValueList | None:
         """The record 0.NA/P that says who may create the handle: our copy, or the record if it is stored here."""
@@ -215,9 +261,9 @@ def _check_record_writable(handle: Handle, table: PrefixTable, by: Actor) -> Non
     The record names its holder as administrator. Where this node hosts the prefix, the holder could otherwise lift a
     suspension, let any address serve the prefix, or make prefixes below it that nobody has allocated.
     """
-    if not isinstance(by, Identity):
+    if not isinstance(by, Identity | Anybody):
         return
-    own = table.rows.get(by.handle.prefix.key)
+    own = table.rows.get(by.handle.prefix.key) if isinstance(by, Identity) else None
     if own is not None and own.organisation is not None:
         raise Refusal(
             ResponseCode.ACCESS_DENIED,

@@ -6,22 +6,32 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
+from protocol.client.client import HandleClient
 from protocol.errors import StoreUnavailable
 from protocol.generations import Generations
+from protocol.handle import Prefix
 from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.configuration import hide_passwords
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
 from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
+from protocol.runtime.root import Root
+from protocol.runtime.server_key import load_server_key
+from protocol.runtime.signing import Signer
+from protocol.runtime.workers.handover import HandOver
 from protocol.runtime.workers.worker import ALONE, Worker
 from protocol.site import Site
 from protocol.transport.answer_cache import AnswerCache
+from protocol.transport.exchanger import Exchanger
 from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
 from protocol.transport.http_cache import HttpCache
+from registry.allocation.routes import openings_of
 from registry.api.mount import Api, make_api
 from registry.api.services import Services
+from registry.elsewhere import Elsewhere
 from registry.health import DatabaseWatch
+from registry.initialise import SERVER_KEY_FILE
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
 from registry.operations import Operations
@@ -31,7 +41,8 @@ from registry.rest.handles import HandlesApi
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
-from registry.wire_server import WireServer
+from registry.wire.assembly import make_wire_server
+from registry.wire.server import WireServer
 
 
 class RegistryNode:
@@ -121,6 +132,24 @@ class RegistryNode:
         self.metrics.process.started(lambda: listeners.udp_drops)
         self.metrics.watch_disk("data", str(self.settings.data_dir))
 
+    def _look_elsewhere(self) -> Elsewhere | None:
+        """What finds keys and groups of other nodes, where the settings say from where."""
+        settings = self.settings
+        if settings.root_site_file is None:
+            return None
+        root = Root(settings.root_site_file)
+        exchanger = Exchanger()
+        self._resources.push_async_callback(exchanger.close)
+        client = HandleClient(
+            lambda: root.service,
+            exchanger,
+            openings=openings_of(settings.open_networks),
+            unsigned_prefixes=[Prefix.parse(name) for name in settings.unsigned_prefixes],
+        )
+        elsewhere = Elsewhere(client, on_limit=self.metrics.limit_reached)
+        self._resources.push_async_callback(elsewhere.close)
+        return elsewhere
+
     async def _open_node(self) -> Node:
         settings = self.settings
         opening = open_node(
@@ -128,6 +157,7 @@ class RegistryNode:
             unsafe=self._unsafe,
             on_wait=self.metrics.db_pool_wait.observe,
             on_busy=partial(self.metrics.limit_reached, WAITING_READS),
+            elsewhere=self._look_elsewhere(),
         )
         try:
             return await self._resources.enter_async_context(opening)
@@ -163,8 +193,22 @@ class RegistryNode:
         self._resources.push_async_callback(end)
 
     async def _open_listeners(self, node: Node, api: Api, observer: RegistryObserver) -> Listeners:
-        wire = WireServer(node.operations, node.site)
-        self._resources.push_async_callback(wire.close)
+        signer = Signer(
+            load_server_key(self.settings.data_dir / SERVER_KEY_FILE),
+            observer=self.metrics,
+            unlimited=self.settings.source_unlimited_networks,
+        )
+        self._resources.callback(signer.close)
+        wire = make_wire_server(
+            node,
+            self.settings,
+            self.metrics,
+            observer.registered,
+            self._resources,
+            signer=signer,
+            worker=self._worker.number,
+        )
+        await self._open_hand_over(wire)
         handles = HandlesApi(
             operations=node.operations,
             metrics=self.metrics,
@@ -184,6 +228,22 @@ class RegistryNode:
         )
         self._resources.push_async_callback(listeners.close)
         return listeners
+
+    async def _open_hand_over(self, wire: WireServer) -> None:
+        """Let the workers of the node answer, for each other, what one of them alone can."""
+        inheritance = self._worker.inheritance
+        if inheritance is None:
+            return
+        hand_over = HandOver(
+            self._worker.number,
+            inheritance.workers,
+            inheritance.meeting_place,
+            wire.answer_later,
+            self.metrics.limit_reached,
+        )
+        await hand_over.open()
+        self._resources.push_async_callback(hand_over.close)
+        wire.hand_over = hand_over.take
 
     def _make_cache(self, generations: Generations) -> AnswerCache | None:
         octets_max = self.settings.answer_cache_octets_max

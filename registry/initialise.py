@@ -15,6 +15,7 @@ import asyncpg
 from protocol.errors import SettingsError
 from protocol.generations import Generations
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle, Prefix
+from protocol.runtime.server_key import make_server_key, public_key_of
 from protocol.site import Site, single_server_site
 from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList
 from registry.database import check_connection
@@ -22,7 +23,7 @@ from registry.homing import admin_value, home_prefix
 from registry.migrate import migrate, migration_lock
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Creation, Identity, Rejected, Result
-from registry.own_site import make_server_key, next_serial
+from registry.own_site import next_serial
 from registry.prefixes import Prefixes
 from registry.seal import SealBroken, Sealer, load_node_key, make_node_key, make_secret
 from registry.store import ACQUIRE_WAIT_S, Store, outages
@@ -57,6 +58,14 @@ class NodeSettings(Protocol):
     @property
     def case_sensitive(self) -> bool:
         """Whether suffixes that differ in the case of ASCII letters are different names."""
+
+    @property
+    def server_admins(self) -> Sequence[str]:
+        """Administrators of the node itself, as index:handle."""
+
+    @property
+    def udp_administration(self) -> bool:
+        """Whether administration is offered over UDP."""
 
     @property
     def description(self) -> str:
@@ -199,7 +208,8 @@ async def _publish_site(store: Store, settings: NodeSettings) -> Site:
         http_port=settings.http_port,
         https=settings.tls_certificate_file is not None,
         primary=True,
-        public_key=make_server_key(settings.data_dir / SERVER_KEY_FILE).encode(),
+        udp_administration=settings.udp_administration,
+        public_key=public_key_of(make_server_key(settings.data_dir / SERVER_KEY_FILE)),
         description=settings.description,
     )
     if stored is not None:

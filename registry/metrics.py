@@ -1,6 +1,7 @@
 """Every metric of a registry node beside those that all nodes tell."""
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -36,6 +37,18 @@ class RegistryMetrics(NodeMetrics):
             "handlegrid_auth_total",
             "Credentials checked or missed.",
             ["scheme", "result"],
+            registry=self.registry,
+        )
+        self.session_setups = Counter(
+            "handlegrid_session_setups_total",
+            "Requests for a session of the Handle protocol, by result.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.sessions = Gauge(
+            "handlegrid_sessions",
+            "Sessions of the Handle protocol, by whether somebody has proved an identity in them.",
+            ["proved"],
             registry=self.registry,
         )
         self.api_requests = Counter(
@@ -74,6 +87,19 @@ class RegistryMetrics(NodeMetrics):
     def authenticated(self, scheme: str, result: str) -> None:
         """Count one check of credentials: success, failed, missing, refused or unreadable."""
         self.auth.labels(scheme, result).inc()
+
+    def session_message(self, result: str) -> None:
+        """Count one message of a session, by what its MAC says; also elsewhere, replayed and unreadable ones."""
+        self.authenticated("session", result)
+
+    def session_setup(self, result: str) -> None:
+        """Count one request for a session: success, failed or refused."""
+        self.session_setups.labels(result).inc()
+
+    def watch_sessions(self, unproved: Callable[[], float], proved: Callable[[], float]) -> None:
+        """Read the numbers of sessions whenever metrics are collected."""
+        self.sessions.labels("no").set_function(unproved)
+        self.sessions.labels("yes").set_function(proved)
 
     def api_answered(self, operation: str, status: int) -> None:
         """Count one answer of the API; operation: the name of a route, or none."""

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from protocol.generations import Generations
 from protocol.site import Site
+from registry.elsewhere import Elsewhere
 from registry.initialise import GENERATIONS_FILE, NodeSettings, initialise
 from registry.operations import Operations
+from registry.outcomes import Identity
 from registry.prefixes import Prefixes
 from registry.seal import Sealer, load_node_key
 from registry.store import Store
@@ -38,11 +40,12 @@ async def open_node(
     on_wait: Callable[[float], None] | None = None,
     on_busy: Callable[[], None] | None = None,
     wall_clock: Callable[[], float] = time.time,
+    elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[Node]:
     """Initialise the node where that is not done yet, and open it for the duration of the block.
 
     unsafe: accept a database that may lose acknowledged writes in a crash.
-    on_wait, on_busy: see Store.open.
+    on_wait, on_busy: see Store.open. elsewhere: finds keys and groups of other nodes; it stays the caller's.
     Raises SettingsError (what to change) or StoreUnavailable (the database does not answer).
     """
     site = await initialise(settings, unsafe=unsafe, wall_clock=wall_clock)
@@ -64,6 +67,8 @@ async def open_node(
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,
+            elsewhere=elsewhere,
+            server_admins=map(Identity.parse, settings.server_admins),
         )
         yield Node(site=site, store=store, prefixes=prefixes, generations=generations, operations=operations)
     finally:

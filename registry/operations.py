@@ -6,24 +6,49 @@ A single creation is a batch of one. Results come in the order of the batch.
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from protocol.generations import Generations, Stamp
 from protocol.handle import Handle, Prefix
-from protocol.value import ValueList
+from protocol.value import Permission, ValueList, ValueReference
 from registry.authenticate import check_secret
-from registry.context import Context
+from registry.context import Context, check_homed
+from registry.elsewhere import Elsewhere, GroupElsewhere, KeyUnknown
 from registry.homing import home, unhome
 from registry.listing import PAGE_MAX, Count, Listing, Page
 from registry.outcomes import COMMAND, Actor, Answer, Creation, Identity, Origin, Rejected, Result
+from registry.permission import reference_of
 from registry.prefixes import Prefixes
 from registry.reads import Waiter
-from registry.resolution import Query, Reading
+from registry.record import Refusal, Values, permissions_of
+from registry.resolution import UNTOLD, Query, Reading
 from registry.seal import Sealer
 from registry.store import Store
 from registry.transaction import Transaction
+from registry.work import target_text
 from registry.writing import Action
+
+T = TypeVar("T")
+P = ParamSpec("P")
+GROUPS_ELSEWHERE_MAX: Final = 16
+"""Groups of other nodes that one decision may take; real ones take one or two, and each is a walk."""
+READING: Final = "identifier.read_restricted"
+"""What the audit log calls that values were read which are not public."""
+
+
+def _knowing_groups(
+    method: Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]:
+    """See Operations.knowing_groups."""
+
+    @wraps(method)
+    async def knowing(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.knowing_groups(lambda: method(self, *args, **kwargs))
+
+    return knowing
 
 
 class Operations:
@@ -42,7 +67,13 @@ class Operations:
         generations: Generations,
         wall_clock: Callable[[], float],
         case_sensitive: bool = False,
+        server_admins: Iterable[Identity] = (),
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        """server_admins: administrators of the node itself; index 0 stands for any key of the handle.
+
+        elsewhere: finds keys and groups of other nodes.
+        """
         context = Context(
             store=store,
             prefixes=prefixes,
@@ -50,6 +81,11 @@ class Operations:
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=case_sensitive,
+            server_admins=frozenset(
+                reference_of(ValueReference(identity.handle.octets, identity.index))
+                for identity in server_admins
+            ),
+            elsewhere=elsewhere,
         )
         self.context = context
         self.is_barred: Callable[[Identity], Awaitable[bool]] | None = None
@@ -79,6 +115,20 @@ class Operations:
             if transaction is not None and commit:
                 transaction.announce()
 
+    async def knowing_groups(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what judges rights in a transaction; where that takes groups of other nodes, fetch them and do it again.
+
+        The transaction is undone meanwhile: nobody waits for another node within one. Raises KeyUnknown for rights
+        that depend on more groups of other nodes than GROUPS_ELSEWHERE_MAX.
+        """
+        for _ in range(GROUPS_ELSEWHERE_MAX):
+            try:
+                return await work()
+            except GroupElsewhere as needed:
+                assert self.context.elsewhere is not None
+                await self.context.elsewhere.learn_group(needed.handle)
+        raise KeyUnknown("the right depends on too many groups of other nodes")
+
     async def resolve(
         self,
         handle: Handle,
@@ -87,15 +137,42 @@ class Operations:
         types: Sequence[str] = (),
         refer: bool = True,
         reader: Actor | None = None,
+        public_only: bool = True,
     ) -> Answer:
         """Answer a resolution from what this node stores; never from its authorisation copies.
 
         refer: False for a request with DNRF: 100 or 301 in place of a referral.
         reader: None selects publicly readable values only; an authenticated identity also gets the restricted ones
             if it has READ_VALUE, and 400 if it asks for them without.
+        public_only: False for who wants the restricted values too and has not said who he is: 402 when there are any.
         """
-        query = Query(handle=handle, indexes=indexes, types=types, refer=refer, reader=reader)
+        query = Query(
+            handle=handle, indexes=indexes, types=types, refer=refer, reader=reader, public_only=public_only
+        )
         return await self._reading.resolve(query)
+
+    async def note_reading(self, handle: Handle, values: ValueList, origin: Origin) -> None:
+        """Enter into the audit log, before they are told, that values are read which are not public."""
+        if any(not permissions_of(value) & Permission.PUBLIC_READ for value in values.slices()):
+            async with self.transaction(origin) as transaction:
+                held = (await transaction.table(handle)).rows.get(handle.prefix.key)
+                holder = None if held is None else held.organisation
+                transaction.audit(READING, target_text(handle.octets), organisation=holder)
+
+    async def misplaced(self, handle: Handle) -> Rejected | None:
+        """Why a handle cannot be written here, whoever asks, which everybody may know: 301."""
+        try:
+            check_homed(handle, await self.context.prefixes.around(handle))
+        except Refusal as refusal:
+            return Rejected(handle, refusal.code, refusal.message)
+        return None
+
+    async def stored(self, handle: Handle) -> Values | None:
+        """All values of a handle that exists, drafts aside; for rules that hold before anybody has proved who asks."""
+        context = self.context
+        key = context.key_of(handle)
+        row = (await context.store.find([key])).get(key)
+        return context.values_of(row) if row is not None and row.state not in UNTOLD else None
 
     def ask(self, name: bytes, waiter: Waiter) -> Stamp | None:
         """Ask for the row of a handle, without a task, when its prefix is homed here and active as far as memory tells.
@@ -105,6 +182,7 @@ class Operations:
         """
         return self._reading.ask(name, waiter)
 
+    @_knowing_groups
     async def create(
         self,
         batch: Sequence[Creation],
@@ -126,6 +204,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.create(batch, by=by, replace=replace, inherit_admin=inherit_admin)
 
+    @_knowing_groups
     async def put_values(
         self,
         handle: Handle,
@@ -143,6 +222,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.put_values(handle, values, by=by, overwrite=overwrite)
 
+    @_knowing_groups
     async def modify_values(
         self, handle: Handle, values: ValueList, *, by: Actor, origin: Origin = COMMAND
     ) -> Result:
@@ -152,6 +232,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.modify_values(handle, values, by=by)
 
+    @_knowing_groups
     async def remove_values(
         self, handle: Handle, indexes: Sequence[int], *, by: Actor, origin: Origin = COMMAND
     ) -> Result:
@@ -159,6 +240,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await transaction.remove_values(handle, indexes, by=by)
 
+    @_knowing_groups
     async def delete(self, batch: Sequence[Handle], *, by: Actor, origin: Origin = COMMAND) -> list[Result]:
         """Delete handles: Deleted, or Rejected with 7, 100, 301, 400, 401. Raises ValueError above BATCH_ITEMS_MAX."""
         async with self.transaction(origin) as transaction:
@@ -187,6 +269,7 @@ class Operations:
         """A page of the prefixes (P, not 0.NA/P) that this node homes. Whether one may ask is for who asks to say."""
         return await self._listing.homed(after=after, limit=limit)
 
+    @_knowing_groups
     async def home(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
         """Home a prefix; None when it is homed now. Whether one may is for who asks to say.
 
@@ -196,6 +279,7 @@ class Operations:
         async with self.transaction(origin) as transaction:
             return await home(transaction, prefix, by)
 
+    @_knowing_groups
     async def unhome(self, prefix: Prefix, *, by: Actor, origin: Origin = COMMAND) -> Rejected | None:
         """Answer for a prefix no more; its handles stay in the database. None when it is done.
 

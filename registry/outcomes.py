@@ -26,6 +26,12 @@ class Identity:
     index: int
     handle: Handle
 
+    @classmethod
+    def parse(cls, text: str) -> "Identity":
+        """The identity that index:handle names. Raises InvalidHandle, or ValueError for an index that is no number."""
+        index, _, name = text.partition(":")
+        return cls(index=int(index), handle=Handle.parse(name))
+
     def __str__(self) -> str:
         return f"{self.index}:{self.handle}"
 
@@ -56,7 +62,17 @@ class Principal:
         return self.id
 
 
-Actor = Identity | Operator | Principal
+@dataclass(frozen=True, slots=True)
+class Anybody:
+    """Somebody who has proved nothing, and may do what takes no right: change values with public-write."""
+
+    def __str__(self) -> str:
+        return "anybody"
+
+
+ANYBODY: Final = Anybody()
+
+Actor = Identity | Operator | Principal | Anybody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +80,10 @@ class Origin:
     """Who does something and through what, for the audit log. Nothing in it is personal data."""
 
     actor: str
-    """usr_…, key_…, index:handle, node:…, operator or system."""
+    """usr_…, key_…, index:handle, anybody, node:…, operator or system."""
     organisation: str | None = None
     via: str = "command"
-    """api, rest, import, command, node or system."""
+    """api, rest, handle, import, command, node or system."""
     request_id: str = ""
 
 
@@ -148,7 +164,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """No: unknown handle (100), no such values (200), not responsible (301), not allowed (400, 401)."""
+    """No: unknown handle (100), no such values (200), not responsible (301), not allowed (400, 401), not without proof
+    of who asks (402).
+    """
 
     handle: Handle
     code: ResponseCode

@@ -16,7 +16,7 @@ IDLE_MAX_S: Final = 300.0
 CLOSE_WAIT_S: Final = 1.0
 LANE_SETTINGS: Final = {"plan_cache_mode": "force_generic_plan"}
 """Measured, planning for known keys, over sixteen partitions, costs two to ten times the read itself."""
-_COLUMNS: Final = "key, public_values, public_count, state"
+_COLUMNS: Final = "key, public_values, public_count, state, restricted_count"
 READ_ONE: Final = f"SELECT {_COLUMNS} FROM handles WHERE key = $1"  # noqa: S608 - columns of our own
 READ_MANY: Final = f"""
     SELECT h.* FROM unnest($1::bytea[]) AS asked (key) CROSS JOIN LATERAL (

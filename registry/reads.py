@@ -36,7 +36,9 @@ log = structlog.get_logger(__name__)
 
 
 class PublicRow(asyncpg.Record):
-    """What everybody may know of a handle: key, public values, their count, state. As the database sent it."""
+    """What everybody may know of a handle: key, public values, their count, state, and how many values are not public.
+    As the database sent it.
+    """
 
     __slots__ = ()
 
@@ -54,6 +56,11 @@ class PublicRow(asyncpg.Record):
     def state(self) -> int:
         """One of State."""
         return self[3]  # type: ignore[no-any-return]
+
+    @property
+    def restricted_count(self) -> int:
+        """How many other values there are."""
+        return self[4]  # type: ignore[no-any-return]
 
     @property
     def in_force(self) -> bool:

@@ -19,7 +19,7 @@ from registry.reads import PublicRow, Waiter
 from registry.record import permissions_of
 from registry.writing import Row, State
 
-_UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
+UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
 _READ_RIGHT = Need(record=AdminPermission.READ_VALUE)
 
 
@@ -32,6 +32,8 @@ class Query:
     types: Sequence[str]
     refer: bool
     reader: Actor | None
+    public_only: bool = True
+    """Whether somebody without a name is told nothing of the restricted values, or that he must say who he is."""
 
     def denied(self, code: ResponseCode, message: str, stamp: Stamp) -> Denied:
         """The answer no."""
@@ -92,9 +94,11 @@ class Reading:
         if barred is not None:
             return barred
         store, key = self._context.store, self._context.key_of(query.handle)
-        row: Row | PublicRow | None = (
-            await store.read_public(key) if query.reader is None else await store.read(key)
-        )
+        row: Row | PublicRow | None = None
+        if query.reader is None:
+            row = await store.read_public(key)
+        if query.reader is not None or (not query.public_only and row is not None and row.restricted_count):
+            row = await store.read(key)
         if isinstance(row, Row) and row.in_force:
             return await self._select(query, row, prefix, stamp)
         told = public_answer(row, query.indexes, query.types)
@@ -144,9 +148,11 @@ class Reading:
 
     async def _select(self, query: Query, row: Row, held: PrefixRow | None, stamp: Stamp) -> Answer:
         values = row.public.select(query.indexes, query.types)
-        if query.reader is not None and row.restricted_count:
+        if row.restricted_count and not (query.reader is None and query.public_only):
             sealed = row.restricted.select(query.indexes, query.types)
             if sealed.count:
+                if query.reader is None:
+                    return query.denied(ResponseCode.AUTHENTICATION_NEEDED, "", stamp)
                 refused = await self._refuse_reader(query, query.reader, row, held, stamp)
                 return refused or self._with_restricted(query, row, values, sealed, stamp)
         if not values.count:
@@ -182,7 +188,7 @@ def public_answer(
     """What everybody is answered about a handle whose prefix is homed and active: values, or the code of a denial
     without words; None for a suspended handle, of which words are told that the row does not hold.
     """
-    if row is None or row.state in _UNTOLD:
+    if row is None or row.state in UNTOLD:
         return ResponseCode.HANDLE_NOT_FOUND
     if row.state == State.SUSPENDED:
         return None

@@ -17,6 +17,9 @@ from protocol.runtime.listen_settings import ListenSettings, part_of
 
 TABLE: Final = "registry"
 
+IDENTITY_PATTERN: Final = r"^[0-9]{1,10}:.+$"
+VERSION_PATTERN: Final = r"^2\.[0-9]{1,2}$"
+SecretAnswer = Literal["pbkdf2-hmac-sha1", "hmac-sha256", "hmac-sha1", "sha256", "sha1", "md5"]
 PositiveInt = Annotated[int, Meta(ge=1)]
 CONNECTIONS_SHARE_MIN: Final = 2
 """Of a worker: a long transaction must not keep its reads waiting."""
@@ -79,8 +82,51 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     plain_http_credentials: Literal["refuse", "loopback"] = "refuse"
     """Who may send a password over HTTP without TLS: nobody, or peers on a loopback address only."""
 
+    server_admins: tuple[Annotated[str, Meta(pattern=IDENTITY_PATTERN)], ...] = ()
+    """Administrators of the node itself, as index:handle, such as "300:88.100/ADMIN"; index 0 stands for any key of the
+    handle. They have every right on every handle, home and unhome prefixes, and read the status. Nobody by default."""
+
+    existence_before_challenge: bool = False
+    """Whether who has proved nothing is told over the wire that a handle exists (101) or that what he would modify does
+    not (100, 200), in the order of the documents; by default a challenge comes first."""
+
+    refuse_sessionless_writes: bool = False
+    """Whether writes outside sessions and logins get 403 in place of a challenge. IDIS clients take a challenge for
+    success; CNRI's need it."""
+
+    udp_administration: bool = False
+    """Whether the site record offers administration over UDP too, beside TCP and HTTP."""
+
+    authentication_version_min: Annotated[str, Meta(pattern=VERSION_PATTERN)] = "2.1"
+    """Protocol version below which no proof is believed; before 2.1 it is a bare MD5, before 2.7 one of SHA-1."""
+
+    secret_key_answers: tuple[SecretAnswer, ...] = ("pbkdf2-hmac-sha1", "sha1")
+    """Forms of answers by secret key that are believed. Clients since 2.7 answer by PBKDF2, older ones by SHA-1."""
+
+    public_key_hashes: tuple[Literal["sha-256", "sha-1"], ...] = ("sha-256", "sha-1")
+    """Hashes that an answer by public key may be signed with. Clients before 2.7 know SHA-1 alone."""
+
+    dsa_answers: bool = False
+    """Whether answers by DSA keys are believed; by default RSA alone."""
+
+    pbkdf2_iterations_max: Annotated[int, Meta(ge=10_000, le=1_000_000)] = 100_000
+    """Iterations that an answer by secret key may ask of us; clients ask for 10,000, which takes five milliseconds."""
+
+    verification_threads: Annotated[int, Meta(ge=1, le=64)] = 2
+    """Threads of each worker that check proofs of identity; what they do not manage waits, each source network by
+    turns."""
+
     default_ttl_s: Annotated[int, Meta(ge=0, le=172_800)] = 86_400
     """TTL of a value that is registered without one; clients never keep a value longer than two days."""
+
+    session_idle_max_s: Annotated[int, Meta(ge=10, le=86_400)] = 3_600
+    """Seconds that a session of the Handle protocol lives unused at most; clients may ask for less. Deployed servers
+    allow a day. An hour, since the key that opened a session may be withdrawn meanwhile, and clients set up a new one
+    without being told."""
+
+    session_source: Literal["address", "network", "any"] = "address"
+    """From where the messages of a session are taken: the address that set it up; its network, IPv4 /24 or IPv6 /56,
+    for clients behind a translator with several addresses; or anywhere."""
 
     statistics_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
     """Seconds between two writes of the day's counters; what a crash can lose of them."""
@@ -93,6 +139,14 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     open_networks: tuple[OpenNetwork, ...] = ()
     """Private networks in which the nodes of our prefixes may stand, each for named prefixes only; none by default."""
+
+    root_site_file: Path | None = None
+    """Root bundle, from which keys and groups of other nodes are found; read again when it changes. Without one, only
+    administrators whose keys are stored here can prove who they are."""
+
+    unsigned_prefixes: tuple[str, ...] = ()
+    """Prefixes whose services are believed without a signature when keys are looked up, such as ["88.7"]; "0.NA" for
+    the root service. Whoever stands between us and such a service can be anybody; none by default."""
 
     prefix_rules: tuple[PrefixRule, ...] = ()
     """Rules for the labels of prefixes that this node allocates; a rule here replaces the usual one of its level."""
@@ -202,6 +256,11 @@ def _allocation_faults(settings: RegistrySettings) -> list[str]:
         faults += [
             f"open_networks: {name!r} is no prefix" for name in network.prefixes if not _is_prefix(name)
         ]
+    faults += [
+        f"unsigned_prefixes: {name!r} is no prefix; each level is named by itself"
+        for name in settings.unsigned_prefixes
+        if name == EVERY_PREFIX or not _is_prefix(name)
+    ]
     for rule in settings.prefix_rules:
         try:
             re.compile(rule.pattern, re.ASCII)

@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack, suppress
 from ipaddress import ip_network
 from typing import Any
 
+import structlog
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from prometheus_client import CollectorRegistry
 
 from protocol.client.client import HandleClient
@@ -18,7 +20,11 @@ from protocol.runtime.admin import Check, start_admin
 from protocol.runtime.day_counters import DayCounters
 from protocol.runtime.lifecycle import measure_lag, repeat
 from protocol.runtime.listeners import Addresses, Listeners, open_listeners
+from protocol.runtime.memory_cache import MemoryCache
 from protocol.runtime.metrics import ANSWER_CACHE, HTTP_CACHE
+from protocol.runtime.root import Root
+from protocol.runtime.server_key import make_server_key, public_key_of
+from protocol.runtime.signing import Signer
 from protocol.runtime.workers.worker import ALONE, Worker
 from protocol.site import Site, single_server_site
 from protocol.transport.answer_cache import AnswerCache
@@ -27,8 +33,6 @@ from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
 from protocol.transport.http_cache import HttpCache
 from protocol.transport.sockets import is_address_available
-from resolver.bootstrap import Root
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Lifetimes
 from resolver.cache.redis import RedisTier
 from resolver.cache.tiered import Memory, TieredCache
@@ -44,6 +48,8 @@ from resolver.short_way import ShortWay
 from resolver.statistics import StatisticsStore
 from resolver.wire_server import WireServer
 
+log = structlog.get_logger(__name__)
+
 
 class RecursiveNode:
     """One recursive node on the running event loop: start() opens it, stop() drains and closes it."""
@@ -54,7 +60,8 @@ class RecursiveNode:
         self.checks = (Check(name="listeners", probe=self._unready),)
         self._worker = worker
         self._metrics: ResolverMetrics | None = None
-        self.site = _own_site(settings)
+        self._key = _server_key(settings)
+        self.site = _own_site(settings, b"" if self._key is None else public_key_of(self._key))
         self._closers = AsyncExitStack()
         self._addresses: Addresses | None = None
         self._stopping = asyncio.Event()
@@ -244,7 +251,7 @@ class RecursiveNode:
         observer: ResolverObserver,
     ) -> Listeners:
         settings = self.settings
-        wire = WireServer(recursor, self.site, short_way=short_way)
+        wire = WireServer(recursor, self.site, signer=self._signer(metrics), short_way=short_way)
         self._closers.push_async_callback(wire.close)
         app = web.Application()
         pages = Pages(node=settings.name)
@@ -268,12 +275,34 @@ class RecursiveNode:
         self._closers.push_async_callback(listeners.close)
         return listeners
 
+    def _signer(self, metrics: ResolverMetrics) -> Signer | None:
+        if self._key is None:
+            return None
+        unlimited = self.settings.source_unlimited_networks
+        signer = Signer(self._key, observer=metrics, unlimited=unlimited)
+        self._closers.callback(signer.close)
+        return signer
+
     def _own_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._closers.push_async_callback(_end, task)
 
 
-def _own_site(settings: ResolverSettings) -> Site:
+def _server_key(settings: ResolverSettings) -> RSAPrivateKey | None:
+    """The node's own key; None where nobody chose a place for it and the usual one cannot be written.
+
+    Raises SettingsError for a file that is no key.
+    """
+    try:
+        return make_server_key(settings.signing_key_file())
+    except SettingsError as error:
+        if settings.server_key_file is not None or settings.signing_key_file().exists():
+            raise
+        log.warning("no_server_key", cause=str(error), remedy="set server_key_file to sign answers")
+        return None
+
+
+def _own_site(settings: ResolverSettings, public_key: bytes) -> Site:
     return single_server_site(
         addresses=settings.published_addresses(),
         serial=settings.site_serial,
@@ -282,6 +311,7 @@ def _own_site(settings: ResolverSettings) -> Site:
         udp_port=settings.handle_port,
         http_port=settings.http_port,
         https=settings.tls_certificate_file is not None,
+        public_key=public_key,
         primary=False,  # it holds nothing of its own
     )
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from protocol.bodies import ResolutionRequest
 from protocol.client.answers import Answer, Question, read_answer
+from protocol.client.client import Passing
 from protocol.client.verdict import cause_of
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable, WireError
@@ -172,8 +173,10 @@ class ForwardClient:
         """Whether questions about the handle are forwarded."""
         return bool(self._forwarding.endpoints_for(handle))
 
-    async def ask(self, question: Question, *, deadline_s: float, recursion_count: int) -> Answer:
-        """The answer of the first node that gives one to the whole record.
+    async def ask(
+        self, question: Question, *, deadline_s: float, recursion_count: int, passing: Passing | None = None
+    ) -> Answer:
+        """The answer of the first node that gives one to the whole record, or to the request that is passed on.
 
         Raises RecursionLimit when a node says that the question goes in circles, Unreachable when no address gives
         a usable answer by deadline_s; its text says of each address since when and why.
@@ -186,13 +189,17 @@ class ForwardClient:
             if target.endpoint in useless or share_s <= 0:
                 continue
             try:
-                answer = await self._exchange(target, question, self._clock() + share_s, recursion_count)
+                request = passing.request if passing else self._request(question, recursion_count)
+                response = await self._exchange(target, request, self._clock() + share_s)
+                answer = read_answer(request, response, question.handle, self._wall_clock())
             except (ResolutionFailed, WireError) as error:
                 failures.append(self._failed(target, cause_of(error)))
                 continue
             if answer.code in FINAL:
                 self._forwarding.answered(target)
                 self._observer.exchanged("forward", "ok")
+                if passing is not None:
+                    passing.response = response
                 return answer
             failures.append(self._failed(target, f"response code {answer.code} {answer.message}".rstrip()))
             if answer.code == ResponseCode.RECURSION_LIMIT:
@@ -204,14 +211,10 @@ class ForwardClient:
             remedy="start one of these nodes, or change `forwarding` in the settings",
         )
 
-    async def _exchange(
-        self, target: Target, question: Question, deadline_s: float, recursion_count: int
-    ) -> Answer:
-        request = self._request(question, recursion_count)
-        response = await self._exchanger.exchange(
+    async def _exchange(self, target: Target, request: Message, deadline_s: float) -> Message:
+        return await self._exchanger.exchange(
             target.protocol, target.address, target.port, request, deadline_s=deadline_s
         )
-        return read_answer(request, response, question.handle, self._wall_clock())
 
     def _request(self, question: Question, recursion_count: int) -> Message:
         flags = DEFAULT_FLAGS | OpFlag.RRDG | (OpFlag.AUTH if question.authoritative else 0)

@@ -17,6 +17,7 @@ from protocol.errors import HandleError, InvalidHandle, ResolutionFailed, Unreac
 from protocol.handle import Handle
 from protocol.jsonform import printable, record_to_json, site_reply
 from protocol.runtime.logs import request_scope
+from protocol.runtime.single_flight import TooBusy
 from protocol.runtime.traffic import AnswerObserver
 from protocol.site import Site
 from protocol.statuses import Status, StatusText, parse_status
@@ -27,7 +28,6 @@ from protocol.transport.http_target import BadTarget, Target, parse_target
 from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry, select
 from resolver.cache.records import Clocks
-from resolver.cache.singleflight import TooBusy
 from resolver.http_headers import (
     TimedHeaders,
     entity_tag,

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from protocol.client.answers import Answer, Denied, Found, Question
+from protocol.client.client import Passing
 from protocol.client.delegation import Delegation
 from protocol.client.resolution import DEFAULT_LIMITS, Ask, Known, Purpose, Resolution
 from protocol.client.selection import Opening
@@ -20,13 +21,14 @@ from protocol.client.verdict import Failure
 from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
+from protocol.message import Message
+from protocol.runtime.memory_cache import MemoryCache
+from protocol.runtime.shares import ServiceShares
+from protocol.runtime.single_flight import SingleFlight, TooBusy
 from protocol.site import Service
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Denial, Entry, cache_key, denial_entry, record_entry
 from resolver.cache.records import Clocks
-from resolver.cache.singleflight import SingleFlight, TooBusy
 from resolver.cache.tiered import TieredCache
-from resolver.shares import ServiceShares
 
 PASSED_ON: Final = frozenset(
     {
@@ -57,6 +59,9 @@ GRACE_S: Final = 0.5  # for whoever watches the deadline to say what was late, b
 
 
 TOLD_AGAIN_S: Final = 60.0  # between two log lines about one failing node
+PASSING_MAX: Final = (
+    256  # requests passed on at once: nobody shares them, and each is an exchange with an authority
+)
 NODES_TOLD_MAX: Final = 1_000  # nodes remembered as told of; beyond, the longest unused is told of again
 MAX_NODE_OCTETS: Final = 200
 
@@ -98,11 +103,17 @@ class Upstream(Protocol):
     """Makes one exchange of a walk with whichever site of a service answers."""
 
     def exchange(
-        self, ask: Ask, *, deadline_s: float, recursion_count: int, tried: Sequence[Failure] = ()
+        self,
+        ask: Ask,
+        *,
+        deadline_s: float,
+        recursion_count: int,
+        tried: Sequence[Failure] = (),
+        passing: Passing | None = None,
     ) -> Coroutine[Any, Any, Answer]:
         """Return the answer; raises ResolutionFailed when no site gives a usable one by deadline_s (monotonic).
 
-        tried: what failed for this Ask already.
+        tried: what failed for this Ask already. passing: a client's request to send as it is.
         """
 
 
@@ -112,8 +123,13 @@ class Forwarder(Protocol):
     def applies(self, handle: Handle) -> bool:
         """Whether questions about the handle are forwarded."""
 
-    async def ask(self, question: Question, *, deadline_s: float, recursion_count: int) -> Answer:
-        """Return the answer of the first node that gives one; raises ResolutionFailed when none does."""
+    async def ask(
+        self, question: Question, *, deadline_s: float, recursion_count: int, passing: Passing | None = None
+    ) -> Answer:
+        """Return the answer of the first node that gives one; raises ResolutionFailed when none does.
+
+        passing: a client's request to send as it is.
+        """
 
 
 class ExchangeObserver(Protocol):
@@ -188,6 +204,8 @@ class Recursor:
         self.flights: SingleFlight[FlightKey, Entry] = SingleFlight(
             flights_max=bounds.resolutions_max, waiters_max=bounds.waiters_max
         )
+        self._passing: set[bytes] = set()
+        """The octets of every request that is being passed on."""
         self._prefix_flights: SingleFlight[tuple[bytes, Service, int], Answer] = SingleFlight(
             flights_max=bounds.resolutions_max, waiters_max=bounds.waiters_max + bounds.resolutions_max
         )
@@ -226,6 +244,56 @@ class Recursor:
             self.observer.limit_reached(error.limit)
             raise
         return Resolved(entry, Origin.SHARED if shared else Origin.FETCHED)
+
+    async def pass_on(self, question: Question, request: Message) -> Message | Denied:
+        """What the authority answers to a client's own request, untouched; Denied where nobody needed to be asked.
+
+        Past every cache of answers, since the signature that the client wants covers its request id. The count of
+        nodes that the request has passed cannot be raised, for the same reason; one that comes back while it is passed
+        on has gone in a circle. Raises TooBusy, RecursionLimit, ResolutionFailed.
+        """
+        octets = request.encode()
+        if octets in self._passing:
+            raise RecursionLimit("the question went in a circle: recursive nodes forward it to each other")
+        if len(self._passing) >= PASSING_MAX:
+            self.observer.limit_reached("passing_on")
+            raise TooBusy("passing_on", PASSING_MAX)
+        self._passing.add(octets)
+        try:
+            async with asyncio.timeout(self.bounds.resolution_time_s + GRACE_S):
+                return await self._pass_on(question, Passing(request=request))
+        except TimeoutError:
+            raise Unreachable(
+                f"no answer within resolution_time_s = {self.bounds.resolution_time_s:g}"
+            ) from None
+        finally:
+            self._passing.discard(octets)
+
+    async def _pass_on(self, question: Question, passing: Passing) -> Message | Denied:
+        deadline_s = self._clocks().now_s + self.bounds.resolution_time_s
+        reply: Found | Denied
+        if self._forwarder.applies(question.handle):
+            answer = await self._forwarder.ask(
+                question, deadline_s=deadline_s, recursion_count=0, passing=passing
+            )
+            reply = answer.reply(question.handle)
+        else:
+            reply = await self._walk_passing(question, deadline_s, passing)
+        if isinstance(reply, Denied) and reply.code not in PASSED_ON:
+            raise _refused(reply.code, reply.message)
+        if passing.response is None:
+            assert isinstance(reply, Denied), "values come from an exchange alone"
+            return reply
+        return passing.response
+
+    async def _walk_passing(self, question: Question, deadline_s: float, passing: Passing) -> Found | Denied:
+        """A walk whose last exchange is made with the client's own request."""
+        resolution = self._resolution(question, self.cache.delegation)
+        while isinstance(step := resolution.step(), Ask):
+            passing.response = None  # a referral is followed, not passed on
+            asked = passing if step.purpose is Purpose.HANDLE else None
+            await self._advance(resolution, step, deadline_s, 0, passing=asked)
+        return step
 
     def direct_ask(self, handle: Handle, delegation: Delegation) -> Ask | None:
         """The exchange that answers a question when the delegation of its prefix is known; None where it takes more."""
@@ -287,7 +355,7 @@ class Recursor:
                     failures = (
                         (tried.failure,) if tried is not None and tried.ask.service == ask.service else ()
                     )
-                    await self._advance(resolution, ask, deadline_s, recursion_count, failures)
+                    await self._advance(resolution, ask, deadline_s, recursion_count, tried=failures)
                 case Found() | Denied() as reply:
                     return self.entry_of(reply)
 
@@ -306,11 +374,13 @@ class Recursor:
         ask: Ask,
         deadline_s: float,
         recursion_count: int,
-        tried: Sequence[Failure],
+        *,
+        tried: Sequence[Failure] = (),
+        passing: Passing | None = None,
     ) -> None:
         """Make one exchange of a walk, tell the walk, remember what it learned."""
         try:
-            answer = await self._exchange(ask, deadline_s, recursion_count, tried)
+            answer = await self._exchange(ask, deadline_s, recursion_count, tried=tried, passing=passing)
         except ResolutionFailed as failure:
             self.observer.exchanged(ask.purpose, "failed")
             if self._clocks().now_s >= deadline_s:
@@ -322,11 +392,17 @@ class Recursor:
             self.cache.put_delegation(delegation)
 
     async def _exchange(
-        self, ask: Ask, deadline_s: float, recursion_count: int, tried: Sequence[Failure]
+        self,
+        ask: Ask,
+        deadline_s: float,
+        recursion_count: int,
+        *,
+        tried: Sequence[Failure],
+        passing: Passing | None,
     ) -> Answer:
         def work() -> Coroutine[Any, Any, Answer]:
             return self._upstream.exchange(
-                ask, deadline_s=deadline_s, recursion_count=recursion_count, tried=tried
+                ask, deadline_s=deadline_s, recursion_count=recursion_count, tried=tried, passing=passing
             )
 
         if ask.purpose is Purpose.HANDLE:
@@ -348,7 +424,12 @@ class Recursor:
 
 def _denial(code: int, message: str, cache: TieredCache, clocks: Clocks) -> Denial:
     if code not in PASSED_ON:
-        raise ResolutionFailed(
-            f"the authority refused with response code {code}: {message or 'no reason given'}"
-        )
+        raise _refused(code, message)
     return denial_entry(ResponseCode(code), message, lifetimes=cache.lifetimes, now_s=clocks.now_s)
+
+
+def _refused(code: int, message: str) -> ResolutionFailed:
+    """What an authority said between it and us."""
+    return ResolutionFailed(
+        f"the authority refused with response code {code}: {message or 'no reason given'}"
+    )

@@ -65,6 +65,10 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     site_serial: Annotated[int, Meta(ge=1, le=32_767)] = 1
     """Serial number of our site record: raise it when addresses or ports change. Deployed clients read it signed."""
 
+    server_key_file: Path | None = None
+    """RSA key (PEM) by which we sign answers, made at the first start; its public half stands in our site record.
+    Default: resolver.key beside `root_site_file`."""
+
     open_networks: tuple[OpenNetwork, ...] = ()
     """Private networks that referrals may point into, each for named prefixes only; none by default."""
 
@@ -163,6 +167,10 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
             *_forwarding_faults(self),
             *_pair_faults(self),
         ]
+
+    def signing_key_file(self) -> Path:
+        """Return the path of the key by which we sign."""
+        return self.server_key_file or self.root_site_file.with_name("resolver.key")
 
     def redis_address(self) -> str:
         """Return the address of the second tier, empty for none. Raises SettingsError when its file is unreadable."""

@@ -14,10 +14,10 @@ from protocol.client.verdict import Failure
 from protocol.codes import REFERRALS
 from protocol.errors import ResolutionFailed, Unreachable
 from protocol.handle import Handle
+from protocol.runtime.memory_cache import MemoryCache
+from protocol.runtime.single_flight import TooBusy, Waiter
 from protocol.site import Site
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import DENIALS, Entry, Record
-from resolver.cache.singleflight import TooBusy, Waiter
 from resolver.recursor import FlightKey, Recursor, Tried
 
 PLAN_LIFE_S: Final = 10.0  # then the best site is chosen anew, by the round-trip times measured meanwhile

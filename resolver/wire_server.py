@@ -5,16 +5,18 @@ from collections.abc import Callable
 from typing import Final
 
 from protocol.bodies import ErrorBody, ResolutionRequest, resolution_body
-from protocol.codes import OpFlag, ResponseCode
+from protocol.client.answers import Question
+from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import ResolutionFailed
 from protocol.message import Message, decode_message
 from protocol.runtime import wire_server
+from protocol.runtime.signing import Signer
+from protocol.runtime.single_flight import TooBusy
 from protocol.site import Site
 from protocol.transport.base import Answer, Peer, Reply
 from protocol.usual import AnswerTemplates, UsualRequest, read_usual_request
 from protocol.value import ValueList
 from resolver.cache.policy import Denial, Entry, select
-from resolver.cache.singleflight import TooBusy
 from resolver.recursor import Recursor
 from resolver.short_way import ShortWay
 
@@ -36,11 +38,12 @@ class WireServer(wire_server.WireServer):
         recursor: Recursor,
         site: Site,
         *,
+        signer: Signer | None = None,
         short_way: ShortWay | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(site, clock=clock, wall_clock=wall_clock)
+        super().__init__(site, signer=signer, clock=clock, wall_clock=wall_clock)
         self._recursor = recursor
         self._short_way = short_way
         self._templates = AnswerTemplates(authoritative=site.primary, site_serial=site.serial)
@@ -74,9 +77,21 @@ class WireServer(wire_server.WireServer):
         expires_s = outcome.expires_s
         asked.reply(Answer(octets=octets, cache_until_s=expires_s if expires_s > self.clock() else None))
 
+    async def dispatch(self, request: Message, peer: Peer) -> Answer:
+        """Resolve, and tell our own site; a recursive node has no other operation."""
+        match request.header.op_code:
+            case OpCode.RESOLUTION:
+                return await self.resolve(request)
+            case OpCode.GET_SITE_INFO:
+                return self.site_info(request)
+            case _:
+                return self.has_not(request)
+
     async def resolve(self, request: Message) -> Answer:
         """Answer what is in memory without waiting, and fetch the rest; AUTH goes past every cache."""
         query = ResolutionRequest.decode(request.body)
+        if request.has(OpFlag.CERT) and not request.has(OpFlag.CACR):
+            return await self._pass_on(request, query)
         authoritative = request.has(OpFlag.AUTH)
         entry = None if authoritative else self._recursor.cached(query.handle)
         if entry is None:
@@ -89,6 +104,21 @@ class WireServer(wire_server.WireServer):
         expires_s = None if authoritative else entry.expires_s
         code, body = _content(entry, query.handle.octets, query.indexes, query.types)
         return self.answer(request, code, body, expires_s=expires_s)
+
+    async def _pass_on(self, request: Message, query: ResolutionRequest) -> Answer:
+        """The authority's own answer, untouched, since its signature alone is wanted: from no cache, and into none."""
+        if not request.has(OpFlag.RECU):
+            return self.refuse(request, ResponseCode.SERVER_NOT_RESPONSIBLE, NOT_CACHED)
+        question = Question(
+            handle=query.handle,
+            indexes=query.indexes,
+            types=query.types,
+            authoritative=request.has(OpFlag.AUTH),
+        )
+        told = await self._recursor.pass_on(question, request)
+        if isinstance(told, Message):
+            return Answer(octets=told.encode())
+        return self.refuse(request, ResponseCode(told.code), told.message)
 
     def failed(self, request: Message, peer: Peer, error: BaseException) -> Answer:
         """As the base class; whoever could not be asked is named."""
@@ -112,7 +142,7 @@ class _Asked:
         self.reply = reply
 
     def told(self, outcome: Entry | Exception) -> None:
-        """See singleflight.Waiter."""
+        """See single_flight.Waiter."""
         self.server.answer_usual(self, outcome)
 
 

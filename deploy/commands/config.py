@@ -11,8 +11,8 @@ import click
 from deploy.commands.options import SETTINGS_FILE, echo_json, json_option
 from protocol.errors import SettingsError
 from protocol.runtime.configuration import show, unknown_name
+from protocol.runtime.root import Root
 from registry.settings import RegistrySettings, load_registry_settings
-from resolver.bootstrap import Root
 from resolver.settings import ResolverSettings, load_resolver_settings
 
 Settings = RegistrySettings | ResolverSettings

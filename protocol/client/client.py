@@ -34,9 +34,11 @@ from protocol.client.resolution import (
 )
 from protocol.client.selection import Opening, ServerHealth, Target, plan_targets
 from protocol.client.trace import Hop
-from protocol.client.verdict import Failure, cause_of, explain, judge, refusal
+from protocol.client.trust import CERTIFIED_FLAGS, check_certified
+from protocol.client.verdict import Failure, explain, failure_of, judge, refusal
 from protocol.codes import OpCode, OpFlag, ResponseCode
-from protocol.errors import NotSent, ResolutionFailed, Unreachable, WireError
+from protocol.errors import ResolutionFailed, Unreachable, WireError
+from protocol.handle import Prefix
 from protocol.message import ANSWER_LIFE_S, Message, response_code_of
 from protocol.site import Interface, InterfaceProtocol, Server, Service, Site
 from protocol.transport.exchanger import new_request_id
@@ -76,6 +78,17 @@ class _Effort:
     recursion_count: int
     deadline_s: float
     on_hop: OnHop
+    certified: bool
+    passing: "Passing | None"
+
+
+@dataclass(slots=True, kw_only=True)
+class Passing:
+    """A client's own request that is passed on octet for octet, so that the answer's signature holds for the client."""
+
+    request: Message
+    response: Message | None = None
+    """What the usable answer came in."""
 
 
 def ignore_hop(hop: Hop) -> None:
@@ -90,8 +103,9 @@ class HandleClient:
     """Resolves handles from the root down. One per event loop; any number of resolutions at once.
 
     root: whom to start with; taken anew from the callable at each resolution. openings: private networks that
-    referrals may point into, each for its prefix. clock: monotonic seconds, on the scale of the exchanger's
-    deadlines; wall: Unix seconds.
+    referrals may point into, each for its prefix. unsigned_prefixes: whose services a certified walk believes without a
+    signature; 0.NA stands for the root service. clock: monotonic seconds, on the scale of the exchanger's deadlines;
+    wall: Unix seconds.
     """
 
     def __init__(
@@ -100,6 +114,7 @@ class HandleClient:
         exchanger: MessageExchanger,
         *,
         openings: Iterable[Opening] = (),
+        unsigned_prefixes: Iterable[Prefix] = (),
         limits: Limits = DEFAULT_LIMITS,
         total_s: float = TOTAL_S,
         exchange_s: float = EXCHANGE_S,
@@ -110,6 +125,7 @@ class HandleClient:
         self._root = root if callable(root) else lambda: root
         self._exchanger = exchanger
         self._openings = tuple(openings)
+        self._unsigned = frozenset(prefix.key for prefix in unsigned_prefixes)
         self._limits = limits
         self.total_s = total_s
         """Time for a whole resolution."""
@@ -128,26 +144,16 @@ class HandleClient:
         learn: Learn = ignore_delegation,
         on_hop: OnHop = ignore_hop,
         deadline_s: float | None = None,
+        certified: bool = False,
     ) -> Reply:
         """The authority's reply, found by walking from the root or from what is known.
 
         known, learn: the caller's memory of delegations. on_hop: told of every exchange as it ends. deadline_s:
-        monotonic, total_s from now when left out. Raises ResolutionFailed that names node, cause, since when, remedy.
+        monotonic, total_s from now when left out. certified: whether every answer on the way must be signed, from the
+        root bundle down (trust.py); nothing is known beforehand then. Raises ResolutionFailed that names node, cause,
+        since when, remedy; NotCertified where a signature is missing or wrong.
         """
-        resolution = Resolution(
-            question, root=self._root(), known=known, limits=self._limits, openings=self._openings
-        )
-        return await self.drive(resolution, learn=learn, on_hop=on_hop, deadline_s=deadline_s)
-
-    async def drive(
-        self,
-        resolution: Resolution,
-        *,
-        learn: Learn = ignore_delegation,
-        on_hop: OnHop = ignore_hop,
-        deadline_s: float | None = None,
-    ) -> Reply:
-        """Make every exchange that a resolution asks for. As resolve(), for a caller that made the Resolution."""
+        resolution = self._resolution(question, nothing_known if certified else known)
         deadline_s = self._deadline(deadline_s)
         while True:
             step = resolution.step()
@@ -155,15 +161,50 @@ class HandleClient:
                 on_hop(remembered_hop(delegation))
             if not isinstance(step, Ask):
                 return step
-            try:
-                answer = await self.exchange(step, on_hop=on_hop, deadline_s=deadline_s)
-            except ResolutionFailed as failure:
-                if self.clock() >= deadline_s:
-                    raise
-                resolution.failed(failure)
-                continue
-            for delegation in resolution.answered(answer, self.wall()):
-                learn(delegation)
+            await self._advance(
+                resolution, step, learn=learn, on_hop=on_hop, deadline_s=deadline_s, certified=certified
+            )
+
+    async def locate(
+        self, question: Question, *, deadline_s: float | None = None, certified: bool = False
+    ) -> Ask | Reply:
+        """Walk as far as the service that holds the handle, and ask it nothing: what it would be asked.
+
+        A Reply where there is no such service, or none is needed. The arguments and errors are those of resolve().
+        """
+        resolution = self._resolution(question, nothing_known)
+        deadline_s = self._deadline(deadline_s)
+        while True:
+            step = resolution.step()
+            if not isinstance(step, Ask) or step.needs_reply:
+                return step
+            await self._advance(resolution, step, deadline_s=deadline_s, certified=certified)
+
+    def _resolution(self, question: Question, known: Known) -> Resolution:
+        return Resolution(
+            question, root=self._root(), known=known, limits=self._limits, openings=self._openings
+        )
+
+    async def _advance(
+        self,
+        resolution: Resolution,
+        step: Ask,
+        *,
+        learn: Learn = ignore_delegation,
+        on_hop: OnHop = ignore_hop,
+        deadline_s: float,
+        certified: bool,
+    ) -> None:
+        """Make the exchange that a resolution asks for, and tell it what came of it."""
+        try:
+            answer = await self.exchange(step, on_hop=on_hop, deadline_s=deadline_s, certified=certified)
+        except ResolutionFailed as failure:
+            if self.clock() >= deadline_s:
+                raise
+            resolution.failed(failure)
+            return
+        for delegation in resolution.answered(answer, self.wall()):
+            learn(delegation)
 
     async def exchange(
         self,
@@ -174,19 +215,26 @@ class HandleClient:
         flags: int = WALK_FLAGS,
         recursion_count: int = 0,
         tried: Sequence[Failure] = (),
+        certified: bool = False,
+        passing: Passing | None = None,
     ) -> Answer:
         """Put one Ask to the sites that it names, best first, until one gives a usable answer.
 
-        tried: what failed for this Ask already, and is not asked again. Raises LameService when all that answered say
-        that they are not responsible, Unreachable otherwise.
+        tried: what failed for this Ask already, and is not asked again. certified: whether the answer must be signed by
+        the key that its site record names. passing: the request to send in place of our own; it takes the response.
+        Raises NotCertified when an answer was not signed so, LameService when all that answered say that they are not
+        responsible, Unreachable otherwise.
         """
         deadline_s = self._deadline(deadline_s)
         targets = self._targets(ask)
+        flags |= OpFlag.AUTH if ask.authoritative else 0
         effort = _Effort(
-            flags=flags | (OpFlag.AUTH if ask.authoritative else 0),
+            flags=flags | CERTIFIED_FLAGS if certified else flags,
             recursion_count=recursion_count,
             deadline_s=deadline_s,
             on_hop=on_hop,
+            certified=certified,
+            passing=passing,
         )
         failures = list(tried)
         useless = {failure.target.site for failure in failures if failure.code is not None}
@@ -235,28 +283,60 @@ class HandleClient:
 
         Raises Unreachable. Source: PROTOCOL.md §4.4.
         """
-        deadline_s = self._deadline(deadline_s)
-        site = literal_site(address, port)
         blank = SiteInfoRequest()
-        failures: list[Failure] = []
-        targets = plan_targets(
-            (site,), blank.handle, primary_only=False, health=self.health, now_s=self.clock()
+        ask = Ask(
+            service=Service(f"{address} port {port}", (literal_site(address, port),)),
+            handle=blank.handle,
+            purpose=Purpose.HANDLE,
         )
-        for target in targets:
-            request = self.request_to(target, OpCode.GET_SITE_INFO, blank.encode())
+        told: list[Site] = []
+
+        def read(body: bytes) -> None:
+            told.append(SiteInfoResponse.decode(body).site)
+
+        try:
+            await self.operate(ask, OpCode.GET_SITE_INFO, blank.encode(), read=read, deadline_s=deadline_s)
+        except ResolutionFailed as failure:
+            raise Unreachable(
+                failure.cause,
+                node=ask.service.name,
+                remedy="check that a Handle server runs there and that UDP or TCP of that port reaches it",
+            ) from None
+        return told[0]
+
+    async def operate(
+        self,
+        ask: Ask,
+        op_code: OpCode,
+        body: bytes,
+        *,
+        read: Callable[[bytes], object],
+        deadline_s: float | None = None,
+        certified: bool = False,
+    ) -> None:
+        """Have the sites of an Ask do something else than resolve its handle; the first that does it is enough.
+
+        read: takes the body of the answer, without digest, and raises WireError for one that it cannot use. certified:
+        as for exchange(). Raises ResolutionFailed.
+        """
+        deadline_s = self._deadline(deadline_s)
+        failures: list[Failure] = []
+        for target in self._targets(ask):
+            request = self.request_to(
+                target, op_code, body, flags=WALK_FLAGS | CERTIFIED_FLAGS if certified else WALK_FLAGS
+            )
             try:
                 response = await self._send(target, request, deadline_s)
-                body = check_response(request, response, self.wall())
+                content = check_response(request, response, self.wall())
+                if certified:
+                    check_certified(ask, target, response, self._unsigned)
                 if response_code_of(response) == ResponseCode.SUCCESS:
-                    return SiteInfoResponse.decode(body).site
-                failures.append(refusal(target, response_code_of(response), error_text(body)))
+                    read(content)
+                    return
+                failures.append(refusal(target, response_code_of(response), error_text(content)))
             except (ResolutionFailed, WireError) as error:
-                failures.append(Failure(target=target, cause=cause_of(error)))
-        raise Unreachable(
-            "; ".join(f"{failure.target}: {failure.cause}" for failure in failures),
-            node=f"{address} port {port}",
-            remedy="check that a Handle server runs there and that UDP or TCP of that port reaches it",
-        )
+                failures.append(failure_of(target, error))
+        raise explain(ask, failures, since="", timed_out=self.clock() >= deadline_s)
 
     def best_target(self, ask: Ask) -> Target | None:
         """The interface that exchange() would try first."""
@@ -306,23 +386,32 @@ class HandleClient:
 
     async def _attempt(self, ask: Ask, target: Target, effort: _Effort) -> Answer | Failure:
         """One exchange with one interface, and its hop."""
-        body = ResolutionRequest(handle=ask.handle, indexes=ask.indexes, types=ask.types).encode()
-        request = self.request_to(
-            target, OpCode.RESOLUTION, body, flags=effort.flags, recursion_count=effort.recursion_count
-        )
+        request = self._request(ask, target, effort)
         started_s = self.clock()
         result: Answer | Failure
         response: Message | None = None
         try:
             response = await self._send(target, request, effort.deadline_s)
             answer = read_answer(request, response, ask.handle, self.wall())
+            if effort.certified:
+                check_certified(ask, target, response, self._unsigned)
             result = judge(ask, target, answer)
         except (ResolutionFailed, WireError) as error:
-            result = Failure(target=target, cause=cause_of(error), is_ours=isinstance(error, NotSent))
+            result = failure_of(target, error)
         self.remember(target, result, started_s)
         elapsed_s = self.clock() - started_s
         effort.on_hop(_hop(ask, target, result, response, elapsed_s=elapsed_s, wall_s=self.wall()))
+        if effort.passing is not None and isinstance(result, Answer):
+            effort.passing.response = response
         return result
+
+    def _request(self, ask: Ask, target: Target, effort: _Effort) -> Message:
+        if effort.passing is not None:
+            return effort.passing.request
+        body = ResolutionRequest(handle=ask.handle, indexes=ask.indexes, types=ask.types).encode()
+        return self.request_to(
+            target, OpCode.RESOLUTION, body, flags=effort.flags, recursion_count=effort.recursion_count
+        )
 
     async def _send(self, target: Target, request: Message, deadline_s: float) -> Message:
         """One exchange within the smaller of both deadlines, however the exchanger keeps its own."""

@@ -28,7 +28,7 @@ from protocol.client.selection import Opening, routable_sites
 from protocol.client.walk import Walk
 from protocol.codes import REFERRALS, ResponseCode
 from protocol.errors import InvalidHandle, LameService, ResolutionFailed, Unreachable
-from protocol.handle import Handle, Prefix
+from protocol.handle import ROOT_PREFIX_OCTETS, Handle, Prefix
 from protocol.site import Service, Site
 from protocol.statuses import parse_status
 from protocol.valuetypes.hs_site import (
@@ -38,6 +38,8 @@ from protocol.valuetypes.hs_site import (
     HOME_SITE_TYPES,
     HOME_TYPES,
 )
+
+ROOT_LEVEL: Final = Prefix(ROOT_PREFIX_OCTETS)
 
 Known = Callable[[Prefix], Delegation | None]
 Fingerprint = tuple[bytes, frozenset[tuple[bytes, int]]]
@@ -89,6 +91,8 @@ class Ask:
     types: tuple[str, ...] = ()
     authoritative: bool = False
     purpose: Purpose
+    level: Prefix = ROOT_LEVEL
+    """The prefix on whose behalf the sites are asked; 0.NA for the root service, which the operator named himself."""
 
     @property
     def needs_reply(self) -> bool:
@@ -274,6 +278,7 @@ class Resolution:
             types=walk.types if at_target else PREFIX_TYPES,
             authoritative=self._question.authoritative and purpose is Purpose.HANDLE,
             purpose=purpose,
+            level=walk.locator.owner or ROOT_LEVEL,
         )
 
     def _follow(self, walk: Walk) -> None:

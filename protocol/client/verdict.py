@@ -8,7 +8,7 @@ from protocol.client.answers import Answer
 from protocol.client.resolution import Ask
 from protocol.client.selection import Target
 from protocol.codes import REFERRALS, ResponseCode, rc_name
-from protocol.errors import LameService, ResolutionFailed, Unreachable, WireError
+from protocol.errors import LameService, NotCertified, NotSent, ResolutionFailed, Unreachable, WireError
 
 _KNOWN_CODES: Final = frozenset(ResponseCode)
 
@@ -42,6 +42,8 @@ class Failure:
     code: int | None = None
     is_ours: bool = False
     """Whether nothing was sent, so that the target is not to blame."""
+    distrust: NotCertified | None = None
+    """Why its answer does not count in a certified walk."""
 
 
 def judge(ask: Ask, target: Target, answer: Answer) -> Answer | Failure:
@@ -57,6 +59,16 @@ def refusal(target: Target, code: int, words: str) -> Failure:
     """The failure of a server that answered, but uselessly."""
     cause = f"answers response code {code} ({rc_name(code)})"
     return Failure(target=target, cause=f"{cause}: {words}" if words else cause, code=code)
+
+
+def failure_of(target: Target, error: ResolutionFailed | WireError) -> Failure:
+    """The failure of a target from which no usable answer came."""
+    return Failure(
+        target=target,
+        cause=cause_of(error),
+        is_ours=isinstance(error, NotSent),
+        distrust=error if isinstance(error, NotCertified) else None,
+    )
 
 
 def cause_of(error: ResolutionFailed | WireError) -> str:
@@ -80,6 +92,9 @@ def explain(ask: Ask, failures: Sequence[Failure], *, since: str, timed_out: boo
             "no query interface that we speak", node=node, remedy=f"correct the interfaces in {name}"
         )
     causes = "; ".join(f"{failure.target}: {failure.cause}" for failure in failures)
+    distrust = next((failure.distrust for failure in failures if failure.distrust is not None), None)
+    if distrust is not None:
+        return NotCertified(causes, node=node, since=since, remedy=distrust.remedy)
     codes = {failure.code for failure in failures if failure.code is not None}
     if codes == {ResponseCode.SERVER_NOT_RESPONSIBLE}:
         remedy = f"home the prefix of {ask.handle} on that node, or correct what {name} says"

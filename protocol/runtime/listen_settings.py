@@ -20,7 +20,7 @@ from protocol.transport.sockets import family_of
 from protocol.transport.source import SourceCheck, parse_networks
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-WORKERS_MAX: Final = 64  # six bits of a session id name the worker
+WORKERS_MAX: Final = 63  # six bits of a session id name the worker, and 0 names none
 CONNECTIONS_SHARE_MIN: Final = 8  # the kernel spreads the connections of a source by chance
 FIXED_WHILE_RUNNING: Final = (
     "listen_addresses",

@@ -154,6 +154,12 @@ class NodeMetrics:
             ["limit"],
             registry=self.registry,
         )
+        self._signatures = TallyCounter(
+            "handlegrid_signatures_total",
+            "Requests for a signed answer.",
+            ["result"],
+            registry=self.registry,
+        )
 
     def _cache_metrics(self) -> None:
         self._lookups = TallyCounter(
@@ -186,6 +192,10 @@ class NodeMetrics:
         """
         self.cells_of(transport, op_code, code, told, cached=cached).count(elapsed_s, count)
 
+    def requests(self) -> int:
+        """How many answers were counted since the start."""
+        return self._requests.total()
+
     def _make_cells(self, transport: str, op_code: int, code: int, told: str, *, cached: bool) -> AnswerCells:
         requests = self._requests.cell(self._role, transport, op_name(op_code), rc_name(code))
         duration = self._duration.cell(self._role, outcome_of(code, told))
@@ -205,6 +215,10 @@ class NodeMetrics:
     def limit_reached(self, name: str, count: int = 1) -> None:
         """A named limit refused work so many times."""
         self._limits.cell(name).value += count
+
+    def signature(self, result: str) -> None:
+        """Count a request for a signed answer; see SigningObserver."""
+        self._signatures.cell(result).value += 1
 
     def looked_up(self, cache: str, tier: str, *, hit: bool, count: int = 1) -> None:
         """Count look-ups with one result; tier: memory or redis."""

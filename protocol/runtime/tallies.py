@@ -58,6 +58,10 @@ class TallyCounter(Collector):
             cell = self._cells[labels] = Cell()
         return cell
 
+    def total(self) -> int:
+        """The sum over all labels."""
+        return sum(cell.value for cell in self._cells.values())
+
     def collect(self) -> Iterator[CounterMetricFamily]:
         """See Collector."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)

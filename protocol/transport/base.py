@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -33,12 +33,20 @@ HANDOVER_S: Final = 1.0  # for the next request of an open connection, while ano
 log = structlog.get_logger(__name__)
 
 
+class Link:
+    """One stream connection, for whoever remembers something of it: by a weak reference, which ends with it."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Peer(NamedTuple):
     """Who sent a request: the address as text, without zone, and the port."""
 
     host: str
     port: int
     transport: TransportName
+    link: Link | None = None
+    """The TCP connection that the request came by, the same for all its requests; None for datagrams and HTTP."""
 
 
 @dataclass(
@@ -54,6 +62,9 @@ class Answer:
     """The generations of what it was made from, as they were before that was read."""
     keep_open: bool = False
     """Keep a stream open though the request did not ask for it."""
+    more: AsyncGenerator[bytes, None] | None = None
+    """Further whole messages behind this one, asked for one at a time as the client takes them, and closed when it
+    goes away. Never over UDP, and never cached."""
 
 
 Reply = Callable[[Answer | None], None]

@@ -41,6 +41,8 @@ HEADERS_MAX: Final = 64
 _ACCEPTS_PER_TURN: Final = 64  # then other sockets have their turn
 _ACCEPT_PAUSE_S: Final = 0.5  # when the process has no file descriptor left
 _OUT_OF_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+PATIENCE: Final = web.RequestKey("patience", asyncio.Timeout)
+"""The time limit of a request, for whoever answers it in parts: each part that the client takes may renew it."""
 _TLS_HANDSHAKE: Final = b"\x16"  # the record type that every TLS connection starts with
 
 _STALL_MS: Final = 30_000  # a client that takes none of its answer for so long is given up by the kernel
@@ -297,7 +299,8 @@ def _guard(source: SourceCheck, observer: TransportObserver, is_draining: Callab
 
 async def _handle(request: web.Request, handler: Handler, observer: TransportObserver) -> web.StreamResponse:
     try:
-        async with asyncio.timeout(REQUEST_S):
+        async with asyncio.timeout(REQUEST_S) as patience:
+            request[PATIENCE] = patience
             return await handler(request)
     except ConnectionError:
         raise

@@ -52,6 +52,26 @@ def open_tcp(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return opened
 
 
+def open_local(path: Path) -> socket.socket:
+    """A listening, non-blocking stream socket that this user's processes alone reach. Raises OSError.
+
+    path: in a directory that exists; whoever listened there goes on with what it has accepted.
+    """
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        opened.setblocking(False)
+        fresh.unlink(missing_ok=True)
+        opened.bind(str(fresh))
+        fresh.chmod(0o600)
+        opened.listen(BACKLOG)
+        fresh.rename(path)  # at no moment does nobody listen there
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
 def bound_address(bound: socket.socket) -> tuple[str, int]:
     """Host and port that a socket is bound to."""
     name = bound.getsockname()

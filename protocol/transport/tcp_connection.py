@@ -3,7 +3,10 @@
 import asyncio
 import struct
 import time
+from contextlib import aclosing
 from typing import Final, cast
+
+import structlog
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import OpCode, OpFlag, ResponseCode
@@ -13,6 +16,7 @@ from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import (
     Answer,
     InFlight,
+    Link,
     Peer,
     Responder,
     TransportObserver,
@@ -39,6 +43,8 @@ _U32: Final = struct.Struct(">I")
 _KPAL_AT: Final = ENVELOPE_OCTETS + 8
 _KPAL_OCTET: Final = OpFlag.KPAL >> 24
 
+log = structlog.get_logger(__name__)
+
 
 class Connection(asyncio.Protocol):
     """One client: octets in, complete requests to the owner's responder, answers out in the same order."""
@@ -59,6 +65,10 @@ class Connection(asyncio.Protocol):
         self._half_closed = False
         self._ending = False
         self._write_paused = False
+        self._link: Link | None = None
+        self._stream: asyncio.Task[None] | None = None
+        """Sends the messages that follow a first one."""
+        self._writable = asyncio.Event()
 
     # What the event loop calls
 
@@ -75,8 +85,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ending = True
+        self._link = None
         if self._timer is not None:
             self._timer.cancel()
+        if self._stream is not None:
+            self._stream.cancel()
         if self._admitted:
             self._owner.buffered_octets -= len(self._buffer)
             self._owner.forget(self, self._host)
@@ -106,9 +119,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        self._writable.clear()
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._writable.set()
         self._advance()
 
     # Requests
@@ -222,15 +237,21 @@ class Connection(asyncio.Protocol):
         self._request, self._started_s = request, now_s
         self._owner.in_flight.enter()  # until it is answered, even when whoever asked goes away
         self._is_asking = True
+        self._link = self._link or Link()
+        peer = Peer(self._host, self._port, "tcp", self._link)
         try:
-            respond(self._owner.responder, request, Peer(self._host, self._port, "tcp"), self._reply)
+            respond(self._owner.responder, request, peer, self._reply)
         finally:
             self._is_asking = False
 
     def _reply(self, answer: Answer | None) -> None:
         """See Reply; there is one request at a time."""
-        request, self._request = self._request, None
+        request = self._request
         assert request is not None
+        if answer is not None and answer.more is not None and not self._is_over:
+            self._stream = asyncio.get_running_loop().create_task(self._send_on(request, answer))
+            return
+        self._request = None
         self._owner.in_flight.leave()
         if answer is not None:
             remember(self._owner.cache, request, answer)
@@ -240,6 +261,29 @@ class Connection(asyncio.Protocol):
             self.end()
             return
         self._write(request, answer.octets, "miss", self._started_s)
+        self._finish(request, answer)
+
+    async def _send_on(self, request: bytes, answer: Answer) -> None:
+        """Sends an answer of several messages, each when the client has taken enough of those before."""
+        assert answer.more is not None
+        try:
+            async with aclosing(answer.more) as more:
+                self._write(request, answer.octets, "miss", self._started_s)
+                async for octets in more:
+                    if self._write_paused:
+                        await self._writable.wait()
+                    self._wait(self._owner.idle_s)
+                    self._transport.write(octets)
+        except Exception:
+            log.exception("stream_failed", peer=self._host, transport="tcp")
+            self.abort()  # or the client would take what it has for all of it
+        finally:
+            self._stream = self._request = None
+            self._owner.in_flight.leave()
+        if not self._is_over:
+            self._finish(request, answer)
+
+    def _finish(self, request: bytes, answer: Answer) -> None:
         self._answered(keep=answer.keep_open or keeps_open(request))
         if not self._is_asking:  # else whoever asked goes on, or a thousand answers at once would nest
             self._advance()
@@ -316,7 +360,7 @@ class Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(left_s, self._expire)
 
     def _expire(self) -> None:
-        if self._request is not None:
+        if self._request is not None and self._stream is None:
             self._wait(self._owner.idle_s)
         if time.monotonic() < self._deadline_s:
             self._arm()

@@ -11,6 +11,11 @@ async def exchange_tcp(address: str, port: int, request: Message, *, deadline_s:
 
     deadline_s: monotonic. Raises Unreachable when no whole message comes in time, WireError when it is none.
     """
+    return decode_message(await exchange_octets_tcp(address, port, request.encode(), deadline_s=deadline_s))
+
+
+async def exchange_octets_tcp(address: str, port: int, request: bytes, *, deadline_s: float) -> bytes:
+    """The same for messages that may be encrypted, as whole messages with their envelopes."""
     node = f"{address} TCP {port}"
     try:
         async with asyncio.timeout_at(deadline_s):
@@ -18,8 +23,8 @@ async def exchange_tcp(address: str, port: int, request: Message, *, deadline_s:
             try:
                 if writer.transport.is_closing():
                     raise ConnectionResetError
-                writer.write(request.encode())
-                return decode_message(await _read_message(reader))
+                writer.write(request)
+                return await _read_message(reader)
             finally:
                 writer.close()
     except TimeoutError as error:

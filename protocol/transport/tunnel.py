@@ -1,12 +1,15 @@
 """Handle messages in HTTP requests: the server side and one exchange as a client.
 
 A POST to any path whose content type says so carries one whole message and is answered with one (PROTOCOL.md §3.9).
-Deployed clients read the raw octets behind the header block, so an answer has a length and is never chunked.
+Deployed clients read the raw octets behind the header block, so an answer has a length, or ends with its connection
+when it is a stream of several messages, and is never chunked.
 """
 
 import asyncio
 import struct
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 
 import aiohttp
@@ -25,7 +28,7 @@ from protocol.transport.base import (
     remember,
     respond,
 )
-from protocol.transport.http import Handler, peer_host
+from protocol.transport.http import PATIENCE, REQUEST_S, Handler, peer_host
 from protocol.transport.http_answers import refusal
 from protocol.wire import MAX_MESSAGE_OCTETS
 
@@ -54,7 +57,7 @@ def add_tunnel(
 
 async def _serve(
     request: web.Request, responder: Responder, cache: AnswerCache | None, observer: TransportObserver
-) -> web.Response:
+) -> web.StreamResponse:
     started_s = time.monotonic()
     octets = await _read(request)
     if octets is None or not looks_like_request(octets):
@@ -63,7 +66,7 @@ async def _serve(
         response = undecodable(octets or b"", "no Handle request", time.time())
         return _binary(response.encode(), status)
     host = peer_host(request)
-    outcome = "hit"
+    outcome, answer = "hit", None
     response_octets = None if cache is None else cache.get(octets, started_s, time.time())
     if response_octets is None:
         outcome = "miss"
@@ -74,6 +77,8 @@ async def _serve(
         response_octets = answer.octets
     elapsed_s = time.monotonic() - started_s
     observer.answered("http", octets, response_octets, outcome, elapsed_s, host=host)
+    if answer is not None and answer.more is not None:
+        return await _stream(request, answer.octets, answer.more)
     return _binary(response_octets)
 
 
@@ -90,6 +95,33 @@ async def _ask(responder: Responder, octets: bytes, peer: Peer) -> Answer | None
 
 def _binary(octets: bytes, status: int = 200) -> web.Response:
     return web.Response(status=status, body=octets, content_type=MESSAGE_TYPE, headers=_HEADERS)
+
+
+async def _stream(
+    request: web.Request, first: bytes, more: AsyncGenerator[bytes, None]
+) -> web.StreamResponse:
+    """Sends several messages behind each other, each when the client has taken enough of those before."""
+    response = _Unmeasured(headers=_HEADERS)
+    response.content_type = MESSAGE_TYPE
+    response.force_close()
+    try:
+        async with aclosing(more):
+            await response.prepare(request)
+            await response.write(first)
+            async for octets in more:
+                await response.write(octets)
+                request[PATIENCE].reschedule(asyncio.get_running_loop().time() + REQUEST_S)
+    except BaseException:
+        if request.transport is not None:
+            request.transport.abort()  # or the client would take what it has for all of it
+        raise
+    return response
+
+
+class _Unmeasured(web.StreamResponse):
+    """A response that ends with its connection; aiohttp would chunk it, but for what its web sockets set too."""
+
+    _length_check = False
 
 
 async def _read(request: web.Request) -> bytes | None:

@@ -102,6 +102,8 @@ EXPLANATIONS: Final[dict[ResponseCode, Explanation]] = {
     ResponseCode.SESSION_TIMEOUT: Explanation("The session has ended or is unknown.", _NEW_SESSION),
     ResponseCode.SESSION_FAILED: Explanation("The session could not be set up or read.", _NEW_SESSION),
     ResponseCode.INVALID_SESSION_KEY: Explanation("The message authentication code is wrong.", _NEW_SESSION),
+    ResponseCode.NEED_RSA_KEY: Explanation("The session takes an RSA key of the client.", _NEW_SESSION),
+    ResponseCode.INVALID_SESSION_SETUP: Explanation("The request for a session is incomplete.", _NEW_SESSION),
     ResponseCode.SESSION_MESSAGE_REJECTED: Explanation(
         "A message of the session came twice.", "Send every message once, with the next counter."
     ),

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from protocol.errors import InvalidValue, WireError
+from protocol.runtime.server_key import load_server_key
 from protocol.site import Site
 from protocol.valuetypes import PublicKey
-from registry.own_site import load_server_key
 
 KEY_ID_CHARACTERS: Final = 64
 CONTENT_KEY_OCTETS: Final = 32  # AES-256

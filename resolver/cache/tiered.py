@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from protocol.client.delegation import Delegation
 from protocol.handle import Handle, Prefix
+from protocol.runtime.memory_cache import MemoryCache
 from protocol.site import Site
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import (
     DENIALS,
     ENTRY_OVERHEAD_OCTETS,

@@ -328,13 +328,6 @@ async def test_a_datagram_that_is_no_request_has_its_answer_or_silence(world: Wo
     assert (await node.ask(f"{PREFIX}/none")).rc == 100
 
 
-async def test_a_request_for_a_signature_is_refused_rather_than_answered_without(world: World) -> None:
-    node = await world.lone(PREFIX)
-    answer = await node.ask(f"{PREFIX}/ADMIN", flags=DEFAULT_FLAGS | OpFlag.CERT)
-    assert answer.rc == ResponseCode.OPERATION_NOT_SUPPORTED
-    assert answer.values == ()
-
-
 async def test_pipelined_requests_are_answered_in_turn(world: World) -> None:
     node, _ = await recorded_nodes(world)
     requests = [entry.octets for entry in recorded() if entry.recording == PIPELINED and entry.to_server]

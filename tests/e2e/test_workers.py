@@ -13,11 +13,20 @@ import aiohttp
 import pytest
 
 from deploy.local.processes import ProcessIdentity
+from protocol.bodies import ResolutionRequest, SiteInfoRequest, SiteInfoResponse
+from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
+from protocol.errors import SessionLost
+from protocol.handle import Handle
+from protocol.message import Message, decode_message
+from protocol.runtime.session_ids import worker_of
+from protocol.value import ValueReference
+from protocol.valuetypes import PublicKey
 from tests.support.asking import Address
 from tests.support.clients import PATIENCE_S, DatagramClient, StreamClient
 from tests.support.processes import NodeProcess
 from tests.support.registries import LOOPBACK, basic
 from tests.support.scratch import free_port
+from tests.support.session_client import SessionClient, over_tcp
 
 PUMP: Final = "88.1/pump-7"
 COUNT: Final = re.compile(r"^(\S+_(?:total|count|sum|bucket)(?:\{.*\})?) (\S+)$", re.MULTILINE)
@@ -135,8 +144,34 @@ async def test_one_sockets_requests_go_to_both_workers_and_to_no_second_node_on_
         client.close()
 
 
+async def a_session_of_each(workers: Workers) -> dict[int, SessionClient]:
+    """Set up sessions until each of the two workers has one, by the worker's number."""
+    send = over_tcp(workers.address)
+    asked = Message.request(OpCode.GET_SITE_INFO, SiteInfoRequest().encode(), request_id=1, expiration=0)
+    site = SiteInfoResponse.decode(decode_message(await send(asked.encode())).body).site
+    key = PublicKey.decode(site.servers[0].public_key)
+    admin, secret = ValueReference(b"88.1/ADMIN", 300), workers.node.settings.data_dir / "admin.secret"
+    found: dict[int, SessionClient] = {}
+    async with asyncio.timeout(PATIENCE_S):
+        while len(found) < 2:
+            client = await SessionClient.set_up(send, key, admin, secret.read_bytes().strip())
+            found[worker_of(client.session.id)] = client
+    assert set(found) == {1, 2}
+    return found
+
+
+async def read_all(client: SessionClient) -> None:
+    """Read, as its administrator, over a connection that either worker may get."""
+    body = ResolutionRequest(handle=Handle.parse(PUMP)).encode()
+    answer = await client.ask(OpCode.RESOLUTION, body, flags=DEFAULT_FLAGS & ~OpFlag.PUBL)
+    assert answer.header.response_code == ResponseCode.SUCCESS
+
+
 async def test_a_killed_worker_is_started_again_and_answers_what_waited(database: str, scratch: Path) -> None:
     async with two_workers(database, scratch) as workers:
+        sessions = await a_session_of_each(workers)
+        for _ in range(12):  # through which worker it comes is for the kernel to say
+            await asyncio.gather(*(read_all(one) for one in sessions.values()))
         client = await DatagramClient.open(workers.address)
         await asyncio.gather(*(client.ask(PUMP) for _ in range(50)))
         before = await workers.counts()
@@ -152,6 +187,10 @@ async def test_a_killed_worker_is_started_again_and_answers_what_waited(database
         await until(lambda: _is_ready(workers))
         told.append(await workers.counts())
         client.close()
+        for _ in range(12):
+            await read_all(sessions[2])
+            with pytest.raises(SessionLost):
+                await read_all(sessions[1])
 
         assert survivor in workers.pids()
         assert victim not in workers.pids()

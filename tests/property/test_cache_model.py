@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from protocol.client.delegation import Delegation
 from protocol.codes import ResponseCode
 from protocol.handle import Handle, Prefix
+from protocol.runtime.memory_cache import MemoryCache
 from protocol.value import HandleValue, ValueList
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Lifetimes, denial_entry, record_entry
 from resolver.cache.records import Clocks
 from resolver.cache.tiered import Memory, TieredCache

@@ -9,9 +9,7 @@ import random
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import aiohttp
@@ -29,14 +27,13 @@ from registry.delegation import accept, allocate, read_authorisation, write_auth
 from registry.initialise import ADMIN_SECRET_FILE, SERVER_KEY_FILE
 from registry.node import open_node
 from registry.outcomes import OPERATOR, Creation, Found, Rejected
-from registry.own_site import make_server_key
-from registry.seal import write_secret_file
 from registry.settings import RegistrySettings
 from resolver.daemon import RecursiveNode
 from resolver.settings import ForwardRule, OpenNetwork, ResolverSettings
 from tests.support.asking import Address, Answered, ask_tcp, ask_udp, resolution
 from tests.support.postgres import TestPostgres
 from tests.support.scratch import free_port
+from tests.support.server_keys import give_server_key
 from tests.support.tap import Tap, Weather
 from tests.support.valkey import TestValkey
 
@@ -323,10 +320,13 @@ class World:
     ) -> ResolverSettings:
         number = next(self._numbers)
         host = f"{self._network}.{number}"
+        key_file = self._scratch / f"resolver-{number}.key"
+        give_server_key(key_file, number)
         addresses = changes.pop("listen_addresses", (host,))
         settings = {
             "name": f"resolver-{number}",
             "root_site_file": self.bundle,
+            "server_key_file": key_file,
             "listen_addresses": addresses,
             "handle_port": free_port(*addresses),
             "http_port": free_port(*addresses),
@@ -364,7 +364,8 @@ class World:
             }
             | changes
         )
-        _give_server_key(settings.data_dir, number)
+        settings.data_dir.mkdir(mode=0o700)
+        give_server_key(settings.data_dir / SERVER_KEY_FILE, number)
         tap = await self._open_tap((public, handle_port), (own, handle_port), weather) if tapped else None
         node = TestNode(self, settings, tap)
         await node.start()
@@ -382,20 +383,6 @@ class World:
         self._stack.push_async_callback(tap.stop)
         self.taps.append(tap)
         return tap
-
-
-def _give_server_key(data_dir: Path, number: int) -> None:
-    """Save a node the making of its key: the n-th nodes of all worlds share one."""
-    data_dir.mkdir(mode=0o700)
-    write_secret_file(data_dir / SERVER_KEY_FILE, _server_key(number))
-
-
-@cache
-def _server_key(number: int) -> bytes:
-    with TemporaryDirectory(prefix="handlegrid-key-") as directory:
-        path = Path(directory, f"{number}.key")
-        make_server_key(path)
-        return path.read_bytes()
 
 
 def _rules(

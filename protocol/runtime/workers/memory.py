@@ -9,7 +9,7 @@ from protocol.runtime.node_seconds import NodeSeconds
 from protocol.transport import buckets
 from protocol.transport.buckets import Buckets
 
-COLUMNS_MAX: Final = 128  # two for each of 64 workers: while one is replaced, its successor counts beside it
+COLUMNS_MAX: Final = 128  # two for each of 63 workers: while one is replaced, its successor counts beside it
 
 
 def _whole_pages(octets: int) -> int:

@@ -44,6 +44,7 @@ RULES: Final[dict[str, Rule]] = {
     "handlegrid_event_loop_lag_seconds": worst_high,
     "handlegrid_parent_route_matches": worst_low,
     "handlegrid_redis_up": worst_low,
+    "handlegrid_sessions": total,
 }
 """How the values of a gauge become one. A worker whose value is not a number does not know, and is not asked."""
 GAUGE: Final = "gauge"

@@ -20,7 +20,6 @@ from protocol.runtime.processes import describe_end, ends_with_parent
 from protocol.runtime.workers.control import (
     Collect,
     Collected,
-    Control,
     Drain,
     Failed,
     FromWorker,
@@ -28,6 +27,7 @@ from protocol.runtime.workers.control import (
     Probed,
     Ready,
     Start,
+    SupervisorEnd,
     ToWorker,
 )
 from protocol.runtime.workers.merged_metrics import MergedMetrics
@@ -56,6 +56,8 @@ class Launcher:
     memory: int
     """Descriptor of the shared memory."""
     metrics: MergedMetrics
+    meeting_place: str
+    """Directory of the sockets by which workers reach each other."""
 
     async def launch(
         self, settings: ListenSettings, index: int, column: int, sockets: WorkerSockets
@@ -85,7 +87,7 @@ class Launcher:
                 ours.close()
                 raise
         ours.setblocking(False)
-        control: Control[FromWorker] = await Control.open(ours, FromWorker)
+        control: SupervisorEnd = await SupervisorEnd.open(ours, FromWorker)
         worker = WorkerProcess(process, control, self.metrics, column)
         await worker.tell(
             Start(
@@ -94,6 +96,8 @@ class Launcher:
                 column=column,
                 sockets=inherited,
                 memory=self.memory,
+                meeting_place=self.meeting_place,
+                workers=settings.worker_count(),
             )
         )
         return worker
@@ -105,7 +109,7 @@ class WorkerProcess:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        control: Control[FromWorker],
+        control: SupervisorEnd,
         metrics: MergedMetrics,
         column: int,
     ) -> None:

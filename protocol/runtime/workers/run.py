@@ -29,7 +29,6 @@ from protocol.runtime.logs import set_up_logs
 from protocol.runtime.workers.control import (
     Collect,
     Collected,
-    Control,
     Drain,
     Failed,
     Probe,
@@ -37,6 +36,7 @@ from protocol.runtime.workers.control import (
     Ready,
     Start,
     ToWorker,
+    WorkerEnd,
 )
 from protocol.runtime.workers.memory import SharedMemory
 from protocol.runtime.workers.merged_metrics import families_of
@@ -82,7 +82,7 @@ async def _run(
     stop_on(stopping)
     end.set_inheritable(False)
     end.setblocking(False)
-    control: Control[ToWorker] = await Control.open(end, ToWorker)
+    control: WorkerEnd = await WorkerEnd.open(end, ToWorker)
     start = await control.receive()
     assert isinstance(start, Start)
     settings = msgspec.msgpack.decode(start.settings, type=settings_type, dec_hook=_decode)
@@ -113,7 +113,12 @@ async def _run(
 def _adopt(start: Start) -> Worker:
     memory = SharedMemory(start.memory, start.column)
     os.close(start.memory)
-    inheritance = Inheritance(sockets=WorkerSockets.adopt(start.sockets), memory=memory)
+    inheritance = Inheritance(
+        sockets=WorkerSockets.adopt(start.sockets),
+        memory=memory,
+        meeting_place=Path(start.meeting_place),
+        workers=start.workers,
+    )
     return Worker(index=start.index, inheritance=inheritance)
 
 
@@ -123,7 +128,7 @@ def _decode(kind: type, value: Any) -> Any:
     return Path(value)
 
 
-async def _obey(control: Control[ToWorker], node: WorkerNode, stopping: asyncio.Event) -> None:
+async def _obey(control: WorkerEnd, node: WorkerNode, stopping: asyncio.Event) -> None:
     """Does what the supervisor says, until it is gone."""
     try:
         async with asyncio.TaskGroup() as probing:
@@ -144,5 +149,5 @@ async def _obey(control: Control[ToWorker], node: WorkerNode, stopping: asyncio.
         stopping.set()
 
 
-async def _probe(control: Control[ToWorker], node: WorkerNode) -> None:
+async def _probe(control: WorkerEnd, node: WorkerNode) -> None:
     await control.send(Probed(await unmet(node.checks)))

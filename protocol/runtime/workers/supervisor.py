@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import structlog
@@ -34,6 +35,9 @@ from protocol.transport.fast_path import FAST_PATH
 from protocol.transport.http import HttpListener
 
 COLLECT_PERIOD_S: Final = 5.0  # what a worker has counted and that is lost when it is killed
+MEETING_PLACE_OCTETS_MAX: Final = (
+    80  # of the 107 of a socket's address; behind it come a number and a process
+)
 _LOOP: Final = asyncio.run
 """Not uvloop, which must not be forked, and hardly anything happens here."""
 
@@ -122,7 +126,12 @@ class Supervisor:
         self._resources.callback(sockets.close)
         memory = SharedMemory.create()
         self._resources.callback(os.close, memory)
-        launcher = Launcher(words=self._words, memory=memory, metrics=self._metrics)
+        launcher = Launcher(
+            words=self._words,
+            memory=memory,
+            metrics=self._metrics,
+            meeting_place=self._resources.enter_context(_meeting_place()),
+        )
         self._own.register(UdpDrops(sockets.drops))
         self._slots = [
             Slot(index, launcher, of_worker, self._settings, self._restarts.inc)
@@ -192,6 +201,18 @@ class Supervisor:
                     await slot.replace(self._settings)
                 except (SettingsError, StoreUnavailable, WorkerDied) as error:
                     log.error("worker_not_rolled_back", worker=slot.index, reason=str(error))
+
+
+def _meeting_place() -> TemporaryDirectory[str]:
+    """A directory that only this node's user may enter. Raises SettingsError where no sockets can be made in one."""
+    try:
+        made = TemporaryDirectory(prefix="handlegrid-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SettingsError([f"TMPDIR: no directory can be made there: {error}"]) from error
+    if len(os.fsencode(made.name)) > MEETING_PLACE_OCTETS_MAX:
+        made.cleanup()
+        raise SettingsError([f"TMPDIR: {made.name} is too long for the address of a local socket"])
+    return made
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:

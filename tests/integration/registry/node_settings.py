@@ -20,6 +20,8 @@ class TestSettings:
     handle_port: int = 2641
     http_port: int = 8000
     case_sensitive: bool = False
+    server_admins: tuple[str, ...] = ()
+    udp_administration: bool = False
     tls_certificate_file: Path | None = None
     database_connections_min: int = 1
     database_connections_max: int = 4

@@ -18,10 +18,11 @@ from protocol.value import HandleValue, TtlType, ValueList
 from registry.outcomes import COMMAND
 from registry.prefixes import PrefixRow, PrefixStatus
 from registry.reads import SharedReads
-from registry.wire_server import WireServer
+from registry.wire.server import WireServer
 from registry.writing import State
 from tests.integration.registry.bench import Bench, admin, secret, url
 from tests.support.transport import answer_of
+from tests.support.wire_servers import wire_server
 
 PEER: Final = Peer("192.0.2.1", 4711, "udp")
 WALL_S: Final = 1_800_000_000.0
@@ -86,7 +87,7 @@ class Ways:
     @classmethod
     def of(cls, bench: Bench, *, case_sensitive: bool = False) -> "Ways":
         operations = bench.make_operations(case_sensitive=case_sensitive)
-        server = WireServer(operations, Site(serial=9), clock=lambda: 1_000.0, wall_clock=lambda: WALL_S)
+        server = wire_server(operations, Site(serial=9), clock=lambda: 1_000.0, wall_clock=lambda: WALL_S)
         return cls(server)
 
     async def compare(self, octets: bytes) -> Answer | None:

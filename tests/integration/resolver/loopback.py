@@ -27,6 +27,7 @@ from resolver.daemon import RecursiveNode
 from resolver.settings import OpenNetwork, ResolverSettings
 from tests.support import scratch
 from tests.support.scratch import new_directory
+from tests.support.server_keys import give_server_key
 from tests.support.transport import as_responder
 
 HOST: Final = "127.0.0.1"
@@ -133,6 +134,12 @@ class Hierarchy:
         self.enterprise.hold(PUMP, value(1, "URL", "https://plant.example/pump-7"), value(2, "DESC", "泵"))
         records = {GLOBAL_SERVICE: [value(1, "HS_SITE", site(self.root.port))]}
         write_bundle(self.bundle, records)
+        give_server_key(self.server_key_file, 1)
+
+    @property
+    def server_key_file(self) -> Path:
+        """The key of the recursive node."""
+        return self.folder / "resolver.key"
 
     @property
     def bundle(self) -> Path:
@@ -160,6 +167,7 @@ class Hierarchy:
         given: dict[str, Any] = {
             "name": "test",
             "root_site_file": self.bundle,
+            "server_key_file": self.server_key_file,
             "listen_addresses": (HOST,),
             "handle_port": free_port(),
             "http_port": free_port(),

@@ -193,12 +193,6 @@ async def test_every_other_operation_is_not_supported(client: Client, op_code: O
     assert "primary site" in reply.text
 
 
-async def test_a_certified_answer_is_not_supported(client: Client) -> None:
-    reply = await client.ask(PUMP, flags=DEFAULT_FLAGS | OpFlag.CERT)
-
-    assert reply.code == ResponseCode.OPERATION_NOT_SUPPORTED
-
-
 async def test_a_question_that_passed_too_many_nodes_is_refused(client: Client) -> None:
     reply = await client.ask(PUMP, recursion_count=10)
 

@@ -19,13 +19,13 @@ from protocol.client.selection import Opening
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
 from protocol.handle import Handle, Prefix
 from protocol.message import Message, decode_message, split_digest
+from protocol.runtime.memory_cache import MemoryCache
+from protocol.runtime.single_flight import TooBusy
 from protocol.site import Service, Site
 from protocol.transport import udp_exchange
 from protocol.transport.base import Answer, Peer
 from protocol.transport.exchanger import Exchanger
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Denial, Lifetimes, Record
-from resolver.cache.singleflight import TooBusy
 from resolver.cache.tiered import Memory, TieredCache
 from resolver.recursor import Bounds, Origin, Recursor, system_clocks
 from resolver.short_way import ShortWay

@@ -5,7 +5,7 @@ from protocol.value import ValueReference
 from protocol.valuetypes import ValueReferences
 from registry.authenticate import GROUPS_MAX, check_secret, named_by_group
 from registry.outcomes import Identity
-from registry.permission import grants_in
+from registry.permission import grants_in, names
 from registry.record import Values
 from tests.unit.registry.values import ALICE, BOB, admin, record, value
 
@@ -61,23 +61,23 @@ async def test_a_member_of_a_nested_group_is_found() -> None:
     directory = Directory(crew=(("88.1/inner", 200), ("88.1/crew", 200)), inner=(("88.1/Alice", 300),))
     grants = grants_in(record(admin(CREW)).values())
 
-    assert await named_by_group(ALICE, grants, directory.read) == {(b"88.1/crew", 200)}
-    assert await named_by_group(BOB, grants, directory.read) == frozenset()
+    assert await named_by_group(names(ALICE), grants, directory.read) == {(b"88.1/crew", 200)}
+    assert await named_by_group(names(BOB), grants, directory.read) == frozenset()
 
 
 async def test_index_zero_names_a_member_but_opens_no_group() -> None:
     directory = Directory(crew=(("88.1/alice", 0), ("88.1/inner", 0)), inner=(("88.1/bob", 300),))
     grants = grants_in(record(admin(CREW)).values())
 
-    assert await named_by_group(ALICE, grants, directory.read)
-    assert not await named_by_group(BOB, grants, directory.read)
+    assert await named_by_group(names(ALICE), grants, directory.read)
+    assert not await named_by_group(names(BOB), grants, directory.read)
 
 
 async def test_groups_in_a_circle_or_without_end_are_read_a_bounded_number_of_times() -> None:
     chain = {f"g{number}": ((f"88.1/g{number + 1}", 200),) for number in range(2 * GROUPS_MAX)}
     directory = Directory(crew=(("88.1/g0", 200),), **chain)
 
-    assert not await named_by_group(BOB, grants_in(record(admin(CREW)).values()), directory.read)
+    assert not await named_by_group(names(BOB), grants_in(record(admin(CREW)).values()), directory.read)
     assert directory.reads == GROUPS_MAX
 
 
@@ -86,7 +86,7 @@ async def test_however_many_groups_administer_a_bounded_number_of_lists_is_read(
     grants = grants_in(record(*(admin(crew, index=1 + at) for at, crew in enumerate(crews))).values())
     directory = Directory()
 
-    assert not await named_by_group(BOB, grants, directory.read)
+    assert not await named_by_group(names(BOB), grants, directory.read)
     assert directory.reads == GROUPS_MAX
 
 
@@ -94,4 +94,4 @@ async def test_a_list_that_does_not_decode_has_no_members() -> None:
     async def read(_: Handle) -> Values | None:
         return record(value(200, "HS_VLIST", b"\0\0\0\7"))
 
-    assert not await named_by_group(ALICE, grants_in(record(admin(CREW)).values()), read)
+    assert not await named_by_group(names(ALICE), grants_in(record(admin(CREW)).values()), read)

@@ -22,7 +22,7 @@ from registry.reads import (
 
 
 def row(key: bytes) -> PublicRow:
-    return cast(PublicRow, (key, b"", 0, 0))
+    return cast(PublicRow, (key, b"", 0, 0, 0))
 
 
 class Database:

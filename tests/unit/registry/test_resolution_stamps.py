@@ -33,7 +33,7 @@ async def test_a_prefix_that_is_suspended_while_it_is_read_leaves_no_answer_that
         return {b"10.5": row}
 
     async def read_public(key: bytes) -> PublicRow:
-        return cast(PublicRow, SimpleNamespace(public=VALUES, state=State.STORED))
+        return cast(PublicRow, SimpleNamespace(public=VALUES, state=State.STORED, restricted_count=0))
 
     context = SimpleNamespace(
         prefixes=Prefixes(read, generations),

@@ -8,16 +8,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from protocol.client.answers import Answer, Question
+from protocol.client.client import Passing
 from protocol.client.resolution import Ask
 from protocol.client.verdict import Failure
 from protocol.codes import ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
+from protocol.runtime.memory_cache import MemoryCache
+from protocol.runtime.single_flight import TooBusy
 from protocol.site import Service
-from resolver.cache.memory import MemoryCache
 from resolver.cache.policy import Denial, Lifetimes, Record
 from resolver.cache.records import Clocks
-from resolver.cache.singleflight import TooBusy
 from resolver.cache.tiered import Memory, TieredCache
 from resolver.recursor import Bounds, Complaints, Origin, Recursor
 from tests.support.scripted_world import (
@@ -74,7 +75,13 @@ class Fixture:
         return service(ROOT)
 
     def exchange(
-        self, ask: Ask, *, deadline_s: float, recursion_count: int, tried: Sequence[Failure] = ()
+        self,
+        ask: Ask,
+        *,
+        deadline_s: float,
+        recursion_count: int,
+        tried: Sequence[Failure] = (),
+        passing: Passing | None = None,
     ) -> Coroutine[Any, Any, Answer]:
         return self._exchange(ask)
 
@@ -85,7 +92,9 @@ class Fixture:
     def applies(self, handle: Handle) -> bool:
         return False
 
-    async def ask(self, question: Question, *, deadline_s: float, recursion_count: int) -> Answer:
+    async def ask(
+        self, question: Question, *, deadline_s: float, recursion_count: int, passing: Passing | None = None
+    ) -> Answer:
         raise AssertionError("nothing is forwarded")
 
     def exchanged(self, level: str, result: str) -> None:

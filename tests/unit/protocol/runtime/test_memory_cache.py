@@ -1,6 +1,6 @@
 """The table in memory: expiry, order of use, and both bounds."""
 
-from resolver.cache.memory import MemoryCache
+from protocol.runtime.memory_cache import MemoryCache
 
 FOREVER_S = 1e9
 

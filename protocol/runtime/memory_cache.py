@@ -1,4 +1,4 @@
-"""First tier: a table in memory, bounded in entries and in octets, that forgets what was not used for longest."""
+"""A table in memory, bounded in entries and in octets, that forgets what was not used for longest."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar

@@ -1,9 +1,9 @@
-"""Shares: how much of a recursive node one service may hold, so that a silent one leaves room for all others."""
+"""Shares: how much of what asks others one service may hold, so that a silent one leaves room for all the rest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resolver.cache.singleflight import TooBusy
+from protocol.runtime.single_flight import TooBusy
 
 
 class ServiceShares:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from resolver.cache.singleflight import SingleFlight, TooBusy
+from protocol.runtime.single_flight import SingleFlight, TooBusy
 
 
 class Work:

@@ -7,7 +7,7 @@ import pytest
 from protocol.client.bootstrap import write_bundle
 from protocol.client.delegation import GLOBAL_SERVICE
 from protocol.errors import SettingsError
-from resolver.bootstrap import CHECK_INTERVAL_S, Root
+from protocol.runtime.root import CHECK_INTERVAL_S, Root
 from tests.support.scripted_world import site, value
 
 

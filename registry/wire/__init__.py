@@ -1,0 +1,1 @@
+"""The Handle protocol as the authority speaks it."""

@@ -1,0 +1,92 @@
+"""Replies to administration, kept for a while: a retransmitted request gets the same reply and is not done again.
+
+A request that is still being done is waited for. Source: PROTOCOL.md §10, 45.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from protocol.transport.base import Answer
+
+KEPT_S: Final = (
+    60.0  # clients repeat a datagram within three seconds, and a request over a new connection later
+)
+ENTRIES_MAX: Final = 8_192
+OCTETS_MAX: Final = 16 * 1_048_576  # an answer has two hundred octets, but for records that are read
+ENTRY_OCTETS: Final = 400  # what an entry weighs beside its octets
+STORED_REPLIES: Final = "stored_replies"
+"""The name of the limit."""
+
+Key = tuple[str, int, int, bytes]
+"""See challenges.fingerprint()."""
+
+
+class StoredReplies:
+    """The replies of one process; where there is no room, the oldest goes."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        on_limit: Callable[[str], None],
+        kept_s: float = KEPT_S,
+        entries_max: int = ENTRIES_MAX,
+        octets_max: int = OCTETS_MAX,
+    ) -> None:
+        """clock: monotonic seconds. on_limit: told of each reply that went before its time."""
+        self._clock = clock
+        self._on_limit = on_limit
+        self._kept_s = kept_s
+        self._entries_max = entries_max
+        self._octets_max = octets_max
+        self._working: dict[Key, asyncio.Future[Answer]] = {}
+        self._kept: OrderedDict[Key, tuple[float, bytes]] = OrderedDict()
+        self._octets = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def once(self, key: Key, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The reply to a request: what work gives, or what it gave before.
+
+        Raises what work raises, which is not kept. An answer of several messages is not kept either.
+        """
+        self._expire()
+        kept = self._kept.get(key)
+        if kept is not None:
+            return Answer(octets=kept[1])
+        working = self._working.get(key)
+        if working is not None:
+            return Answer(octets=(await asyncio.shield(working)).octets)
+        working = self._working[key] = asyncio.get_running_loop().create_future()
+        try:
+            answer = await work()
+        except BaseException as error:
+            working.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+            working.exception()  # whether somebody waits or not
+            raise
+        else:
+            working.set_result(answer)
+            if answer.more is None:
+                self._keep(key, answer.octets)
+            return answer
+        finally:
+            del self._working[key]
+
+    def _keep(self, key: Key, octets: bytes) -> None:
+        self._kept[key] = (self._clock() + self._kept_s, octets)
+        self._octets += len(octets) + ENTRY_OCTETS
+        while len(self._kept) > self._entries_max or self._octets > self._octets_max:
+            self._drop()
+            self._on_limit(STORED_REPLIES)
+
+    def _expire(self) -> None:
+        now_s = self._clock()
+        while self._kept and next(iter(self._kept.values()))[0] <= now_s:
+            self._drop()
+
+    def _drop(self) -> None:
+        _, (_, octets) = self._kept.popitem(last=False)
+        self._octets -= len(octets) + ENTRY_OCTETS

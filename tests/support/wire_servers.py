@@ -1,0 +1,55 @@
+"""A wire server of a registry without its daemon, and without threads until a proof is to be checked."""
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from protocol.codes import OpCode
+from protocol.site import Site
+from registry.context import Context
+from registry.operations import Operations
+from registry.outcomes import Identity, Result
+from registry.wire.challenges import ChallengeStore
+from registry.wire.desk import Desk
+from registry.wire.policy import WirePolicy
+from registry.wire.proofs import Floors, KnownKeys, Proofs
+from registry.wire.replies import StoredReplies
+from registry.wire.server import WireServer
+from registry.wire.session_ids import SessionIds
+from registry.wire.status import Status
+
+
+def nothing(*_: Any) -> None:
+    """Count nothing."""
+
+
+async def _nobody(_: Identity) -> bool:
+    return False
+
+
+def wire_server(
+    operations: Operations,
+    site: Site,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
+    policy: WirePolicy | None = None,
+    registered: Callable[[str, OpCode, Result], None] = nothing,
+    **others: Any,
+) -> WireServer:
+    """Return a server on these operations, with what a node has by default."""
+    keys = KnownKeys(cast(Context, getattr(operations, "context", None)))  # fakes have none
+    proofs = Proofs(keys, Desk(1, on_limit=nothing), Floors(), on_result=nothing, is_barred=_nobody)
+    return WireServer(
+        operations,
+        site,
+        challenges=ChallengeStore(SessionIds(), clock=clock, on_limit=nothing),
+        proofs=proofs,
+        replies=StoredReplies(clock=clock, on_limit=nothing),
+        status=Status(operations, requests=int, clock=clock, wall_clock=wall_clock),
+        registered=registered,
+        policy=policy or WirePolicy(),
+        clock=clock,
+        wall_clock=wall_clock,
+        **others,
+    )
