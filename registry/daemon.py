@@ -62,6 +62,7 @@ class RegistryNode:
         self._resources = AsyncExitStack()
         self._node: Node | None = None
         self._api: Api | None = None
+        self._wire: WireServer | None = None
         self._addresses: Addresses | None = None
 
     @property
@@ -84,6 +85,12 @@ class RegistryNode:
     def operations(self) -> Operations:
         """The node's operations, as its front ends call them; only after start()."""
         return self._opened().operations
+
+    @property
+    def wire(self) -> WireServer:
+        """What answers Handle messages; only after start()."""
+        assert self._wire is not None, "the node is not started"
+        return self._wire
 
     @property
     def services(self) -> Services:
@@ -199,7 +206,7 @@ class RegistryNode:
             unlimited=self.settings.source_unlimited_networks,
         )
         self._resources.callback(signer.close)
-        wire = make_wire_server(
+        wire = self._wire = make_wire_server(
             node,
             self.settings,
             self.metrics,

@@ -48,7 +48,7 @@ def _knowing_groups(
     async def knowing(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.knowing_groups(lambda: method(self, *args, **kwargs))
 
-    return knowing
+    return knowing  # type: ignore[return-value]  # that self is named in the one and not in the other
 
 
 class Operations:

@@ -77,8 +77,8 @@ def _faults(path: Path) -> list[str]:
 def _files_named_by(settings: Settings) -> list[Callable[[], object]]:
     """What reads each file that the daemon would read before it starts."""
     match settings:
-        case RegistrySettings():
-            return [settings.dsn]
+        case RegistrySettings(root_site_file=bundle):
+            return [settings.dsn] if bundle is None else [settings.dsn, lambda: Root(bundle)]
         case ResolverSettings():
             return [lambda: Root(settings.root_site_file), settings.redis_address, settings.statistics_dsn]
 

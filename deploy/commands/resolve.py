@@ -100,6 +100,17 @@ class Outcome:
 @click.option("--server", metavar="ADDRESS[:PORT]", help="Ask this server alone, such as a recursive node.")
 @click.option("--type", "types", multiple=True, help="Only values of this type; may be repeated.")
 @click.option("--index", "indexes", multiple=True, type=click.IntRange(0, MAX_INDEX), help="Only this value.")
+@click.option(
+    "--certified",
+    is_flag=True,
+    help="Believe only what is signed, level by level, from the root bundle down.",
+)
+@click.option(
+    "--unsigned",
+    multiple=True,
+    metavar="PREFIX",
+    help="With --certified: believe the service of this prefix without a signature; 0.NA is the root.",
+)
 @click.option("--root", type=SETTINGS_FILE, help="Root bundle to start from.  [default: the deployment's]")
 @home_option
 @json_option
@@ -110,6 +121,8 @@ def resolve(
     server: str | None,
     types: tuple[str, ...],
     indexes: tuple[int, ...],
+    certified: bool,
+    unsigned: tuple[str, ...],
     root: Path | None,
     home: Path,
     as_json: bool,
@@ -119,10 +132,16 @@ def resolve(
     Exit code: 0 found, 1 denied by its authority, 2 usage, 3 no answer.
     """
     question = Question(handle=parse_handle(handle), types=types, indexes=indexes)
+    if server and certified:
+        raise click.UsageError("--certified begins at the root, whose key is known; leave --server out")
+    if unsigned and not certified:
+        raise click.UsageError("--unsigned is an exception from --certified")
     if server:
         outcome = asyncio.run(ask_server(question, *parse_server(server)))
     else:
-        outcome = asyncio.run(ask_from_root(question, load_bundle(root) if root else local_root(home)))
+        start = load_bundle(root) if root else local_root(home)
+        exceptions = [_parse_prefix(name) for name in unsigned]
+        outcome = asyncio.run(ask_from_root(question, start, certified=certified, unsigned=exceptions))
     if as_json:
         echo_json(outcome.to_json() if trace else without_hops(outcome.to_json()))
     else:
@@ -132,13 +151,18 @@ def resolve(
     return outcome.exit_code
 
 
-async def ask_from_root(question: Question, root: Service) -> Outcome:
-    """Walk from the root to the answer, with nothing remembered; loopback is open where the root is on loopback."""
+async def ask_from_root(
+    question: Question, root: Service, *, certified: bool = False, unsigned: Sequence[Prefix] = ()
+) -> Outcome:
+    """Walk from the root to the answer, with nothing remembered; loopback is open where the root is on loopback.
+
+    certified: whether every answer must be signed as the level above certifies, but at the levels in unsigned.
+    """
 
     async def walk(client: HandleClient, asked: Question, on_hop: Callable[[Hop], None]) -> Reply:
-        return await client.resolve(asked, on_hop=on_hop)
+        return await client.resolve(asked, on_hop=on_hop, certified=certified)
 
-    return await _ask(question, walk, root, _openings(root))
+    return await _ask(question, walk, root, _openings(root), unsigned)
 
 
 async def ask_server(question: Question, address: str, port: int) -> Outcome:
@@ -158,12 +182,19 @@ async def ask_server(question: Question, address: str, port: int) -> Outcome:
     return await _ask(question, ask, Service("the named server", (site,)), ())
 
 
-async def _ask(question: Question, ask: Ask, root: Service, openings: Sequence[Opening]) -> Outcome:
+async def _ask(
+    question: Question,
+    ask: Ask,
+    root: Service,
+    openings: Sequence[Opening],
+    unsigned: Sequence[Prefix] = (),
+) -> Outcome:
     exchanger = Exchanger()
     hops: list[Hop] = []
     reply: Reply | ResolutionFailed
     try:
-        reply = await ask(HandleClient(root, exchanger, openings=openings), question, hops.append)
+        client = HandleClient(root, exchanger, openings=openings, unsigned_prefixes=unsigned)
+        reply = await ask(client, question, hops.append)
     except ResolutionFailed as failure:
         reply = failure
     finally:
@@ -202,6 +233,14 @@ def parse_handle(text: str) -> Handle:
         return Handle.parse(octets if stripped == octets.strip() else stripped)
     except InvalidHandle as error:
         raise click.UsageError(f"{text!r} is no handle: {error}") from None
+
+
+def _parse_prefix(text: str) -> Prefix:
+    """A prefix on the command line. Raises UsageError."""
+    try:
+        return Prefix.parse(text)
+    except InvalidHandle as error:
+        raise click.UsageError(f"--unsigned {text}: {error}") from None
 
 
 def parse_server(text: str) -> tuple[str, int]:

@@ -180,10 +180,14 @@ class Deployment:
         databases: how each daemon connects to its own, by name of the daemon.
         """
         for node in NODES:
-            settings = _node_settings(node, self.node_directory(node.name), databases[node.name])
+            settings = _node_settings(
+                node, self.node_directory(node.name), databases[node.name], self.bundle_file
+            )
             self._write_settings(node.name, "registry", settings)
         self._write_settings(
-            RECURSIVE, "resolver", _resolver_settings(self.bundle_file, databases[RECURSIVE])
+            RECURSIVE,
+            "resolver",
+            _resolver_settings(self.bundle_file, self.home / RECURSIVE / "server.key", databases[RECURSIVE]),
         )
 
     def _write_settings(self, daemon: str, table: str, settings: dict[str, Any]) -> None:
@@ -202,24 +206,26 @@ def _port_settings(ports: Ports) -> dict[str, Any]:
     return {"handle_port": ports.handle, "http_port": ports.http, "admin_port": ports.admin}
 
 
-def _node_settings(node: NodePlan, directory: Path, dsn: str) -> dict[str, Any]:
+def _node_settings(node: NodePlan, directory: Path, dsn: str, bundle: Path) -> dict[str, Any]:
     return {
         "name": node.name,
         "homes": node.homes,
         "description": f"{node.title} ({node.name}) of a deployment on one machine",
         "data_dir": str(directory),
         "database": dsn,
+        "root_site_file": str(bundle),
         "plain_http_credentials": "loopback",
         "open_networks": [{"network": LOOPBACK, "prefixes": ["*"]}],
         **_listen_settings(),
     }
 
 
-def _resolver_settings(bundle: Path, dsn: str) -> dict[str, Any]:
+def _resolver_settings(bundle: Path, server_key: Path, dsn: str) -> dict[str, Any]:
     return {
         "name": RECURSIVE,
         "description": "Recursive node of a deployment on one machine",
         "root_site_file": str(bundle),
+        "server_key_file": str(server_key),
         "open_networks": [{"network": LOOPBACK, "prefixes": ["88"]}],
         "statistics_database": dsn,
         **_listen_settings(),

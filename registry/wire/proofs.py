@@ -62,8 +62,9 @@ class Keys(Protocol):
 
 
 class KnownKeys:
-    """Keys of records that are stored here, of a prefix record also of the copy by which writers are authorised; and the
-    public keys of other nodes, where the node looks for them.
+    """Keys of records that are stored here, and the public keys of other nodes, where the node looks for them.
+
+    Of a prefix record also those in the copy by which writers are authorised.
     """
 
     def __init__(self, context: Context) -> None:
@@ -72,10 +73,9 @@ class KnownKeys:
     async def find_keys(self, identity: Identity, kind: bytes) -> Sequence[Key]:
         """See Keys."""
         record = await self._stored(identity.handle)
-        elsewhere = self._context.elsewhere
-        if record is None and elsewhere is not None and kind == HS_PUBKEY:
-            if not await self._context.is_homed(identity.handle):
-                record = await elsewhere.find(identity.handle)
+        if record is None and kind == HS_PUBKEY:
+            holder = await self._elsewhere(identity.handle)
+            record = None if holder is None else await holder.find(identity.handle)
         return [
             Key(index, data_of(value))
             for index, value in sorted((record or {}).items())
@@ -86,10 +86,12 @@ class KnownKeys:
 
     async def holder(self, identity: Identity) -> Elsewhere | None:
         """See Keys."""
+        holder = await self._elsewhere(identity.handle)
+        return holder if holder is not None and await self._stored(identity.handle) is None else None
+
+    async def _elsewhere(self, handle: Handle) -> Elsewhere | None:
         context = self._context
-        if context.elsewhere is None or await context.is_homed(identity.handle):
-            return None
-        return context.elsewhere if await self._stored(identity.handle) is None else None
+        return None if await context.is_homed(handle) else context.elsewhere
 
     async def _stored(self, handle: Handle) -> dict[int, bytes] | None:
         record = await self._context.read_record(handle)

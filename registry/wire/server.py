@@ -36,7 +36,7 @@ from registry.wire.challenges import ChallengeGone, ChallengeStore, Pending, fin
 from registry.wire.listing import Lists
 from registry.wire.logins import Logins
 from registry.wire.policy import ADMINISTRATION, LISTING, WirePolicy, offers_administration
-from registry.wire.proofs import Proofs
+from registry.wire.proofs import Proofs, Unreadable
 from registry.wire.reading import Readings
 from registry.wire.replies import StoredReplies
 from registry.wire.response import Part, Response
@@ -271,7 +271,8 @@ class WireServer(wire_server.WireServer):
         )
         kept = response.header.op_flags & ~(OpFlag.OVRW | OpFlag.MINT)  # as deployed servers
         response = replace(response, header=replace(response.header, op_flags=kept))
-        return self._sealed(call, Answer(octets=response.encode()))
+        is_login = request.header.op_code == OpCode.IDIS_LOGIN  # which has to be answered on this connection
+        return self._sealed(call, Answer(octets=response.encode(), keep_open=is_login))
 
     async def _answer_challenge(self, answer: Message, peer: Peer) -> Answer:
         """Do what the challenge was about, once, and give the same reply to the same answer again."""
@@ -310,7 +311,7 @@ class WireServer(wire_server.WireServer):
         try:
             identity = await self._proofs.prove(pending.challenge, proof, network=call.network)
         except HandleError as error:
-            if error.code is ResponseCode.SERVER_TOO_BUSY:
+            if not isinstance(error, Unreadable):  # the fault is ours, so the same answer may come again
                 self._challenges.restore(pending)
             raise
         if identity is None:

@@ -83,6 +83,7 @@ def test_the_sample_resolves_through_four_levels_hop_by_hop(running: Machine) ->
 
     assert [hop["asked"] for hop in found["hops"]] == ["0.NA/88", "0.NA/88.100", "0.NA/88.100.1", PRODUCT]
     assert {value["type"] for value in found["values"]} >= {"URL", "DESC", "EMAIL"}
+    assert running.json("resolve", PRODUCT, "--certified")["values"] == found["values"]
     shown = running.run("resolve", PRODUCT, "--trace", "--type", "URL").stdout
     assert "0.NA/88.100.1" in shown
     assert "https://machines.example/" in shown

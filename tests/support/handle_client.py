@@ -112,14 +112,16 @@ class HandleClient:
     transport: Transport = "tcp"
     proof: Proof | None = None
     version: Version = (2, 11)
+    suggested: Version = (2, 11)
     sent: list[Message] = field(default_factory=list)
     """Every message, the last one last."""
 
     def request(self, op_code: OpCode, body: bytes, flags: int = DEFAULT_FLAGS) -> Message:
         """A request with an id of its own."""
-        return Message.request(
+        request = Message.request(
             op_code, body, request_id=random.getrandbits(31), expiration=0, flags=flags, version=self.version
         )
+        return replace(request, envelope=replace(request.envelope, suggested=self.suggested))
 
     async def ask(self, op_code: OpCode, body: bytes, *, flags: int = DEFAULT_FLAGS) -> Reply:
         """Ask, and answer a challenge if there is something to answer it with."""

@@ -1,7 +1,7 @@
 """A wire server of a registry without its daemon, and without threads until a proof is to be checked."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from protocol.codes import OpCode
@@ -35,11 +35,15 @@ def wire_server(
     wall_clock: Callable[[], float] = time.time,
     policy: WirePolicy | None = None,
     registered: Callable[[str, OpCode, Result], None] = nothing,
+    floors: Floors | None = None,
+    is_barred: Callable[[Identity], Awaitable[bool]] = _nobody,
     **others: Any,
 ) -> WireServer:
     """Return a server on these operations, with what a node has by default."""
     keys = KnownKeys(cast(Context, getattr(operations, "context", None)))  # fakes have none
-    proofs = Proofs(keys, Desk(1, on_limit=nothing), Floors(), on_result=nothing, is_barred=_nobody)
+    proofs = Proofs(
+        keys, Desk(1, on_limit=nothing), floors or Floors(), on_result=nothing, is_barred=is_barred
+    )
     return WireServer(
         operations,
         site,
