@@ -119,14 +119,29 @@ class UdpExchanger:
         deadline_s: monotonic. The packets of every transmission are identical. Raises Unreachable without an answer,
         WireError for one that is no message.
         """
+        octets = request.encode()
+        return decode_message(
+            await self.exchange_octets(address, port, octets, deadline_s=deadline_s, retry_s=retry_s)
+        )
+
+    async def exchange_octets(
+        self,
+        address: str,
+        port: int,
+        request: bytes,
+        *,
+        deadline_s: float,
+        retry_s: tuple[float, ...] = RETRY_S,
+    ) -> bytes:
+        """The same for messages that may be encrypted, as whole messages with their envelopes."""
         try:
             family, host = canonical(address)
         except OSError as error:
             raise Unreachable("no literal address", node=_node(address, port)) from error
-        sent = _Awaited(split(request.encode()), (host, port), deadline_s, retry_s)
+        sent = _Awaited(split(request), (host, port), deadline_s, retry_s)
         self.begin(family, sent, time.monotonic())
         try:
-            return decode_message(await sent.answer)
+            return await sent.answer
         finally:
             self.give_up(sent)
             _ = sent.answer.cancel() or sent.answer.exception()  # what came too late is nobody's surprise
