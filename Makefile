@@ -40,7 +40,9 @@ bench:  ## Measure resolution on this machine, in less than ten minutes
 bench-full:  ## The same at full size, an hour or two
 	@$(RUN) --dev python -m benchmarks.all --full $(ARGS)
 
-fuzz:  ## Send damaged datagrams to both data paths (ARGS="--seconds 600 --seed 1")
+fuzz:  ## Search every decoder and both data paths for faults (ARGS="--seconds 900", LAYERS="message body")
+	@$(RUN) --dev python -m pip install --quiet --disable-pip-version-check -c constraints.txt atheris
+	@$(RUN) --dev python -m tests.fuzz.search $(LAYERS) $(ARGS)
 	@$(RUN) --dev python -m tests.fuzz.datagrams $(ARGS)
 
 sanitize:  ## Test and fuzz the compiled module under AddressSanitizer and UBSan

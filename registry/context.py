@@ -54,6 +54,8 @@ class Context:
     generations: Generations
     wall_clock: Callable[[], float]
     case_sensitive: bool = False
+    on_limit: Callable[[str], None] | None = None
+    """Told which named limit a question met."""
     server_admins: frozenset[Reference] = frozenset()
     """Administrators of the node itself, who have every right on every handle; index 0 stands for any."""
     elsewhere: Elsewhere | None = None

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -35,7 +34,6 @@ from registry.initialise import SERVER_KEY_FILE
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
 from registry.operations import Operations
-from registry.reads import WAITING_READS
 from registry.rest.app import RestApi
 from registry.rest.handles import HandlesApi
 from registry.sequencer import Sequencer
@@ -163,7 +161,7 @@ class RegistryNode:
             settings,
             unsafe=self._unsafe,
             on_wait=self.metrics.db_pool_wait.observe,
-            on_busy=partial(self.metrics.limit_reached, WAITING_READS),
+            on_limit=self.metrics.limit_reached,
             elsewhere=self._look_elsewhere(),
         )
         try:

@@ -60,6 +60,10 @@ class NodeSettings(Protocol):
         """Whether suffixes that differ in the case of ASCII letters are different names."""
 
     @property
+    def template_delimiter(self) -> str:
+        """What parts names that templates make, where no template says."""
+
+    @property
     def server_admins(self) -> Sequence[str]:
         """Administrators of the node itself, as index:handle."""
 

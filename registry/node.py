@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from protocol.generations import Generations
 from protocol.site import Site
@@ -15,6 +16,7 @@ from registry.initialise import GENERATIONS_FILE, NodeSettings, initialise
 from registry.operations import Operations
 from registry.outcomes import Identity
 from registry.prefixes import Prefixes
+from registry.reads import WAITING_READS
 from registry.seal import Sealer, load_node_key
 from registry.store import Store
 
@@ -38,14 +40,15 @@ async def open_node(
     *,
     unsafe: bool = False,
     on_wait: Callable[[float], None] | None = None,
-    on_busy: Callable[[], None] | None = None,
+    on_limit: Callable[[str], None] | None = None,
     wall_clock: Callable[[], float] = time.time,
     elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[Node]:
     """Initialise the node where that is not done yet, and open it for the duration of the block.
 
     unsafe: accept a database that may lose acknowledged writes in a crash.
-    on_wait, on_busy: see Store.open. elsewhere: finds keys and groups of other nodes; it stays the caller's.
+    on_wait: see Store.open. on_limit: told of every request that met a named limit. elsewhere: finds keys and groups of
+        other nodes; it stays the caller's.
     Raises SettingsError (what to change) or StoreUnavailable (the database does not answer).
     """
     site = await initialise(settings, unsafe=unsafe, wall_clock=wall_clock)
@@ -55,11 +58,11 @@ async def open_node(
         connections_max=settings.database_connections_max,
         unsafe=unsafe,
         on_wait=on_wait,
-        on_busy=on_busy,
+        on_busy=partial(on_limit, WAITING_READS) if on_limit else None,
     )
     generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:
-        prefixes = Prefixes(store.prefix_rows, generations)
+        prefixes = Prefixes(store.prefix_rows, generations, template_delimiter=settings.template_delimiter)
         operations = Operations(
             store=store,
             prefixes=prefixes,
@@ -67,6 +70,7 @@ async def open_node(
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,
+            on_limit=on_limit,
             elsewhere=elsewhere,
             server_admins=map(Identity.parse, settings.server_admins),
         )

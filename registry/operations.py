@@ -67,6 +67,7 @@ class Operations:
         generations: Generations,
         wall_clock: Callable[[], float],
         case_sensitive: bool = False,
+        on_limit: Callable[[str], None] | None = None,
         server_admins: Iterable[Identity] = (),
         elsewhere: Elsewhere | None = None,
     ) -> None:
@@ -81,6 +82,7 @@ class Operations:
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=case_sensitive,
+            on_limit=on_limit,
             server_admins=frozenset(
                 reference_of(ValueReference(identity.handle.octets, identity.index))
                 for identity in server_admins
@@ -139,7 +141,8 @@ class Operations:
         reader: Actor | None = None,
         public_only: bool = True,
     ) -> Answer:
-        """Answer a resolution from what this node stores; never from its authorisation copies.
+        """Answer a resolution from what this node stores, or make the answer by a template; never give away an
+        authorisation copy.
 
         refer: False for a request with DNRF: 100 or 301 in place of a referral.
         reader: None selects publicly readable values only; an authenticated identity also gets the restricted ones

@@ -154,12 +154,14 @@ Result = Created | Replaced | Unchanged | Deleted | Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The handle is stored here and has values that were asked for."""
+    """The handle is stored here, or made by a template, and has values that were asked for."""
 
     handle: Handle
     values: ValueList
     stamp: Stamp
     """Generations from before the read; an answer cached with it dies at the next write."""
+    made_from: Handle | None = None
+    """The base from which a template made the values, where the handle itself is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ changes, which any process of this host tells by generations; the number of pref
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
@@ -14,6 +14,7 @@ from protocol.errors import InvalidHandle
 from protocol.generations import Generations, Stamp
 from protocol.handle import ROOT_PREFIX_OCTETS, Handle, Prefix
 from protocol.value import ValueList
+from registry.namespaces.template import StoredTemplate, template_of
 
 VIEWS_MAX: Final = 65_536
 """Views in memory, of about 300 octets each; a busy node answers for some thousands of prefixes at a time."""
@@ -63,6 +64,10 @@ class PrefixTable:
 
     rows: dict[bytes, PrefixRow]
     stamp: Stamp
+    template: StoredTemplate | None = None
+    """What is done for names below the prefix that are not stored."""
+    delimiter: bytes = b""
+    """What parts such a name in base and extension; empty where no name is made."""
     homed: frozenset[bytes] = field(init=False)
     """Folded prefixes whose handles the node holds."""
 
@@ -79,9 +84,18 @@ class PrefixTable:
 class Prefixes:
     """Look-ups of prefixes, cached while no process of this host has changed them."""
 
-    def __init__(self, read: PrefixReader, generations: Generations, *, views_max: int = VIEWS_MAX) -> None:
+    def __init__(
+        self,
+        read: PrefixReader,
+        generations: Generations,
+        *,
+        template_delimiter: str = "",
+        views_max: int = VIEWS_MAX,
+    ) -> None:
+        """template_delimiter: parts the names below prefixes whose own template names no delimiter."""
         self._read = read
         self._generations = generations
+        self._delimiter = template_delimiter.encode()
         self._views_max = views_max
         self._views: OrderedDict[bytes, PrefixTable] = OrderedDict()
 
@@ -101,7 +115,10 @@ class Prefixes:
             return view
         keys = _keys_around(subject)
         stamp = self._generations.prefix_stamp(keys)  # before the read, lest a change is missed
-        view = PrefixTable(await (read or self._read)(keys), stamp)
+        rows = await (read or self._read)(keys)
+        template = _template(rows, subject)
+        delimiter = (template.template.delimiter if template else b"") or self._delimiter
+        view = PrefixTable(rows, stamp, template, delimiter)
         if not uncommitted:
             self._keep(subject, view)
         return view
@@ -148,6 +165,20 @@ def _keys_around(subject: bytes) -> list[bytes]:
     if subject.count(b".") < LABELS_MAX:
         keys += [ancestor.key for ancestor in prefix.ancestors()]
     return keys
+
+
+def _template(rows: Mapping[bytes, PrefixRow], subject: bytes) -> StoredTemplate | None:
+    """The template in the record of a prefix, else the one in that of 0.NA, which a root knows: the one for all.
+
+    The first of all prefixes ends no denial that is cached already: they live for CACHE_TIME_MAX_S.
+    Source: PROTOCOL.md §1.6.
+    """
+    for key in (subject, ROOT_PREFIX_OCTETS):
+        row = rows.get(key)
+        found = None if row is None else template_of(row.authorisation)
+        if found is not None:
+            return found
+    return None
 
 
 def prefix_row(record: Iterable[Any]) -> PrefixRow:

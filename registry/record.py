@@ -15,13 +15,16 @@ from protocol.value import MAX_INDEX, MAX_TYPE_OCTETS, VALUE_HEAD, Permission, T
 from protocol.valuetypes import decode_typed
 from protocol.valuetypes.hs_site import SITE_TYPES
 from protocol.wire import MAX_MESSAGE_OCTETS, MAX_VALUES
+from registry.namespaces.template import HS_NAMESPACE, parse_template
 
 MESSAGE_RESERVE_OCTETS: Final = 4_096
 """What a message needs beside the values: header, digest, a handle of 2048 octets, counts, a signature."""
 RECORD_OCTETS_MAX: Final = MAX_MESSAGE_OCTETS - MESSAGE_RESERVE_OCTETS
 HS_ADMIN: Final = b"HS_ADMIN"
 HS_SECKEY: Final = b"HS_SECKEY"
-CHECKED_TYPES: Final = frozenset({HS_ADMIN, b"HS_VLIST", *(name.encode() for name in SITE_TYPES)})
+CHECKED_TYPES: Final = frozenset(
+    {HS_ADMIN, HS_NAMESPACE, b"HS_VLIST", *(name.encode() for name in SITE_TYPES)}
+)
 """Types whose data servers act upon: data that do not decode are refused. All others are kept as they come."""
 
 _U32: Final = struct.Struct(">I")
@@ -211,7 +214,10 @@ def _check_special(folded_type: bytes, value: bytes, permissions: int) -> None:
 @lru_cache(maxsize=256)  # the records of a catalogue share their administrators
 def _fault_of_data(folded_type: bytes, data: bytes) -> str:
     try:
-        decode_typed(folded_type.decode(), data)
+        if folded_type != HS_NAMESPACE:
+            decode_typed(folded_type.decode(), data)
+        elif data:  # an empty one is passed over
+            parse_template(data)
     except WireError as error:
         return f"data that are no {folded_type.decode()}: {error}"
     return ""

@@ -17,6 +17,7 @@ from registry.permission import Need, grants_in
 from registry.prefixes import PrefixRow, PrefixStatus, PrefixTable, subject_key
 from registry.reads import PublicRow, Waiter
 from registry.record import permissions_of
+from registry.templating import Made, Templating
 from registry.writing import Row, State
 
 UNTOLD: Final = frozenset((State.DELETED, State.DRAFT))
@@ -54,6 +55,7 @@ class Reading:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._templating = Templating(context)
 
     async def resolve(self, query: Query) -> Answer:
         """Answer a resolution; see Operations.resolve."""
@@ -62,7 +64,7 @@ class Reading:
         table = await self._context.prefixes.around(handle)
         match locate(handle, table.homed):
             case Homed():
-                return await self._homed(query, table.rows.get(handle.prefix.key), stamp)
+                return await self._homed(query, table, stamp)
             case BelowHome(between):
                 return await self._prefix_record(query, table, between, stamp + table.stamp)
             case PerhapsDelegated(record):
@@ -82,14 +84,19 @@ class Reading:
         context = self._context
         stamp = context.generations.stamp(key, prefix)
         table = context.prefixes.in_memory(prefix)
-        row = None if table is None else table.rows.get(prefix)
+        if table is None:
+            return None
+        row = table.rows.get(prefix)
         if row is None or not row.homed or row.status is not PrefixStatus.ACTIVE:
             return None
+        if table.delimiter and name.find(table.delimiter, len(prefix)) >= 0:
+            return None  # a template may answer
         context.store.reads.ask(context.key_of(Handle(name)) if context.case_sensitive else key, waiter)
         return stamp
 
-    async def _homed(self, query: Query, prefix: PrefixRow | None, stamp: Stamp) -> Answer:
+    async def _homed(self, query: Query, table: PrefixTable, stamp: Stamp) -> Answer:
         """A handle whose prefix we home, in a state of its own or of its prefix (ARCHITECTURE §3.14)."""
+        prefix = table.rows.get(query.handle.prefix.key)
         barred = barred_by(query, prefix, stamp)
         if barred is not None:
             return barred
@@ -105,6 +112,10 @@ class Reading:
         if told is None:
             text = await store.suspension_text(key)
             return query.denied(ResponseCode.VALUES_NOT_FOUND, text, stamp)
+        if told is ResponseCode.HANDLE_NOT_FOUND and table.delimiter and not query.handle.is_prefix_record:
+            made = await self._templating.make(query.handle, table)
+            if made is not None:
+                return _made_answer(query, made, stamp)
         if isinstance(told, ResponseCode):
             return query.denied(told, "", stamp)
         return Found(handle=query.handle, values=told, stamp=stamp)
@@ -180,6 +191,17 @@ class Reading:
         octets = public.octets + b"".join(readable)
         values = ValueList(octets, public.count + len(readable)).sorted()
         return Found(handle=query.handle, values=values, stamp=stamp)
+
+
+def _made_answer(query: Query, made: Made, stamp: Stamp) -> Answer:
+    """What a template answers; what is asked for is chosen from what it made."""
+    stamp += made.stamp
+    if made.code is not ResponseCode.SUCCESS:
+        return query.denied(made.code, made.message, stamp)
+    values = made.values.select(query.indexes, query.types)
+    if not values.count:
+        return query.denied(ResponseCode.VALUES_NOT_FOUND, "", stamp)
+    return Found(handle=query.handle, values=values, stamp=stamp, made_from=made.base)
 
 
 def public_answer(

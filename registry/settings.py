@@ -79,6 +79,10 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """Whether suffixes that differ only in the case of ASCII letters are different names (PROTOCOL §1.2).
     It decides the storage keys: never change it once handles are stored."""
 
+    template_delimiter: Annotated[str, Meta(max_length=16)] = ""
+    """What parts a name that is not stored in base and extension, below prefixes whose template names no delimiter. A
+    prefix without a template then answers for every extension with the values of the base; empty: it answers 100."""
+
     plain_http_credentials: Literal["refuse", "loopback"] = "refuse"
     """Who may send a password over HTTP without TLS: nobody, or peers on a loopback address only."""
 

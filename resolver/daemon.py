@@ -1,7 +1,8 @@
 """RecursiveNode: every object of one recursive node, wired together on the running event loop."""
 
 import asyncio
-from collections.abc import Coroutine
+import random
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from ipaddress import ip_network
 from typing import Any
@@ -37,6 +38,7 @@ from resolver.cache.policy import Lifetimes
 from resolver.cache.redis import RedisTier
 from resolver.cache.tiered import Memory, TieredCache
 from resolver.forwarding import ForwardClient, Forwarding
+from resolver.gateway import Gateway, GatewayRules
 from resolver.http_api import HttpApi
 from resolver.http_headers import wants_json
 from resolver.metrics import ResolverMetrics
@@ -54,9 +56,19 @@ log = structlog.get_logger(__name__)
 class RecursiveNode:
     """One recursive node on the running event loop: start() opens it, stop() drains and closes it."""
 
-    def __init__(self, settings: ResolverSettings, *, worker: Worker = ALONE) -> None:
-        """Prepare a node; nothing is opened yet. worker: which process of the node this is."""
+    def __init__(
+        self,
+        settings: ResolverSettings,
+        *,
+        worker: Worker = ALONE,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """Prepare a node; nothing is opened yet.
+
+        worker: which process of the node this is. draw: chance, for records that leave a choice to it.
+        """
         self.settings = settings
+        self._draw = draw
         self.checks = (Check(name="listeners", probe=self._unready),)
         self._worker = worker
         self._metrics: ResolverMetrics | None = None
@@ -254,10 +266,14 @@ class RecursiveNode:
         wire = WireServer(recursor, self.site, signer=self._signer(metrics), short_way=short_way)
         self._closers.push_async_callback(wire.close)
         app = web.Application()
-        pages = Pages(node=settings.name)
+        rules = GatewayRules(
+            schemes=frozenset(settings.redirect_schemes), country_header=settings.country_header
+        )
+        pages = Pages(node=settings.name, schemes=rules.schemes)
         api = HttpApi(
             recursor,
             pages,
+            Gateway(recursor, pages, rules, node=settings.name, draw=self._draw),
             site=self.site,
             node=settings.name,
             on_answer=observer.answered_http,

@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from email.utils import formatdate
 from hashlib import sha256
+from math import inf
 from typing import Final
 
 from resolver.cache.policy import Entry
@@ -14,22 +16,39 @@ _QUALITY: Final = re.compile(r"[01](?:\.[0-9]{0,3})?")
 _ENTITY_TAG: Final = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """From when to when what an answer was made from is true, monotonic; of nothing yet, always."""
+
+    stored_s: float = inf
+    expires_s: float = inf
+
+    def with_part(self, part: "Entry | Life") -> "Life":
+        """The life of an answer that this, too, is part of: as old as the oldest, and over with the first to end."""
+        return Life(min(self.stored_s, part.stored_s), min(self.expires_s, part.expires_s))
+
+
 def freshness(
-    entry: Entry, origin: Origin, *, authoritative: bool, node: str, clocks: Clocks
+    entry: Entry | Life, origin: Origin, *, authoritative: bool, node: str, clocks: Clocks
 ) -> dict[str, str]:
     """Say how long an answer made from an entry may be kept, how old it is, and whose work it was.
 
     An answer past all caches, or one that must not be kept, says so. Source: RFC 9111 §5, RFC 9211.
     """
     if authoritative or int(entry.expires_s - clocks.now_s) <= 0:
-        reason = "request" if authoritative else "uri-miss"
-        return {
-            "Cache-Control": "no-store",
-            "Vary": "Accept",
-            "Cache-Status": f"{_quoted(node)}; fwd={reason}",
-        }
+        return not_stored(f"{_quoted(node)}; fwd={'request' if authoritative else 'uri-miss'}")
     timed, _ = TimedHeaders(entry.stored_s, entry.expires_s, work_told(node, origin))(clocks.now_s)
     return {**timed, "Vary": "Accept"}
+
+
+def not_stored(work: str) -> dict[str, str]:
+    """The same for an answer that nobody may keep. work: see work_told()."""
+    return {"Cache-Control": "no-store", "Vary": "Accept", "Cache-Status": work}
+
+
+def expiry(life: Life, clocks: Clocks) -> str:
+    """The date of an Expires header. Source: PROTOCOL.md §8.5."""
+    return formatdate(clocks.wall_of(life.expires_s), usegmt=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +113,20 @@ def wants_json(accept: str) -> bool:
 
     It must name application/json, and not prefer text/html to it; a browser, which accepts everything, never does.
     """
-    json, html = _quality(accept, "application/json"), _quality(accept, "text/html")
+    weights = qualities(accept)
+    json, html = weights.get("application/json", 0.0), weights.get("text/html", 0.0)
     return json > 0 and json >= html
 
 
-def _quality(accept: str, media_type: str) -> float:
-    """The weight that a header gives to exactly this media type; 0 when it does not name it."""
-    best = 0.0
+def qualities(accept: str) -> dict[str, float]:
+    """The weight that an Accept header gives to each media type or range that it names, in lower case."""
+    weights: dict[str, float] = {}
     for item in accept.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
-        if name == media_type:
-            weights = [part[2:] for part in parameters if part.startswith("q=")]
-            weight = weights[0] if weights else "1"
-            best = max(best, min(1.0, float(weight)) if _QUALITY.fullmatch(weight) else 0.0)
-    return best
+        told = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        weight = min(1.0, float(told)) if _QUALITY.fullmatch(told) else 0.0
+        weights[name] = max(weight, weights.get(name, 0.0))
+    return weights
 
 
 def _quoted(text: str) -> str:

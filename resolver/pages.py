@@ -1,8 +1,8 @@
-"""The pages that people see: templates, the headers that go with them, and where a record's URL may lead."""
+"""The pages that people see: templates, and the headers that go with them."""
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,14 +12,14 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from protocol.errors import WireError
 from protocol.handle import Handle
 from protocol.jsonform import value_to_json
 from protocol.statuses import parse_status
 from protocol.value import HandleValue, TtlType, ValueList
-from protocol.valuetypes.url import Url
+from protocol.valuetypes.url import REDIRECT_SCHEMES
+from resolver.locations import LOC_TYPE, Location
+from resolver.targets import local_path, redirect_target, safe_location
 
-LOCATION_CHARACTERS_MAX: Final = 8_192  # longer ones are cut or refused by browsers and proxies alike
 SHOWN_CHARACTERS_MAX: Final = 4_000  # of one value on a page; the JSON form has all of it
 
 
@@ -37,39 +37,12 @@ class Row:
     changed: str
 
 
-def redirect_target(values: ValueList) -> str | None:
-    """Where a browser that asks for the record is sent: the first URL value, else the first of a subtype URL.x.
-
-    The result is an absolute http or https address in ASCII, safe in a header. None when the record has no URL value,
-    or when that value is anything else: no other scheme, no control character, no blank is ever redirected to.
-    Source: PROTOCOL.md §8.5.
-    """
-    wanted = list(values.select(types=("URL.",)))
-    plain = [value for value in wanted if value.type.upper() == "URL"]
-    first = next(iter([*plain, *wanted]), None)
-    return None if first is None else safe_location(first.data)
-
-
-def safe_location(octets: bytes) -> str | None:
-    """An address from a value's data, encoded for a Location header or a link; None when it may not be used as one."""
-    try:
-        location = Url.decode(octets).redirect_target()
-    except WireError:
-        return None
-    return location if location is not None and len(location) <= LOCATION_CHARACTERS_MAX else None
-
-
-def local_path(handle: Handle) -> str:
-    """The path of a handle on this host; never one that a browser takes for another host, such as //x."""
-    path = handle.percent_encode()
-    return f"/%2F{path[1:]}" if path.startswith("/") else f"/{path}"
-
-
 class Pages:
     """Renders every page; the style is part of the page, so that one hash in the policy allows it and nothing else."""
 
-    def __init__(self, *, node: str) -> None:
-        """node: the name that pages show at their foot."""
+    def __init__(self, *, node: str, schemes: Set[str] = REDIRECT_SCHEMES) -> None:
+        """node: the name that pages show at their foot. schemes: of the addresses that they link to."""
+        self._schemes = schemes
         style = files("resolver").joinpath("templates", "style.css").read_text(encoding="utf-8")
         self._environment = Environment(
             loader=PackageLoader("resolver"),
@@ -97,10 +70,20 @@ class Pages:
             "record.html",
             handle=_printable(str(handle)),
             path=local_path(handle),
-            rows=[_row(value) for value in values],
-            target=redirect_target(values),
+            rows=[_row(value, self._schemes) for value in values],
+            target=redirect_target(values, self._schemes),
+            has_locations=values.select(types=(LOC_TYPE,)).count > 0,
             fetched=_time(round(fetched_wall_s)),
             expires=_time(round(expires_wall_s)),
+        )
+
+    def locations(self, handle: Handle, places: Sequence[Location]) -> str:
+        """Every place that a record may redirect to, and what its owner says of each."""
+        return self._render(
+            "locations.html",
+            handle=_printable(str(handle)),
+            path=local_path(handle),
+            places=[(place.target, _attributes(place)) for place in places],
         )
 
     def moved(self, target: str) -> str:
@@ -116,6 +99,12 @@ class Pages:
             message=_printable(message),
             exists=exists,
             status="" if told is None else str(told.status),
+        )
+
+    def tangled(self, handle: Handle, *, last: Handle, circular: bool) -> str:
+        """A chain of aliases ends nowhere; last is the handle at which it was given up."""
+        return self._render(
+            "tangled.html", handle=_printable(str(handle)), last=_printable(str(last)), circular=circular
         )
 
     def refused(self, name: str, *, cause: str) -> str:
@@ -154,7 +143,7 @@ def _security_headers(style: str) -> dict[str, str]:
     }
 
 
-def _row(value: HandleValue) -> Row:
+def _row(value: HandleValue, schemes: Set[str]) -> Row:
     data = value_to_json(value)["data"]
     structured = data["format"] not in ("string", "base64")
     content = data["value"]
@@ -163,20 +152,26 @@ def _row(value: HandleValue) -> Row:
         index=value.index,
         type=_printable(value.type),
         text=_shortened(text if structured else _printable(text)),
-        link=_link(value),
+        link=_link(value, schemes),
         structured=structured,
         ttl=_ttl(value),
         changed=_time(value.timestamp) if value.timestamp else "",
     )
 
 
-def _link(value: HandleValue) -> str:
+def _link(value: HandleValue, schemes: Set[str]) -> str:
     kind = value.type.upper()
     if kind == "URL" or kind.startswith("URL."):
-        return safe_location(value.data) or ""
+        return safe_location(value.data, schemes) or ""
     if kind in ("HS_ALIAS", "HS_SERV", "HS_SERV.PREFIX") and 0 < len(value.data) <= 2048:
         return f"{local_path(Handle(value.data))}?noredirect"
     return ""
+
+
+def _attributes(place: Location) -> list[tuple[str, str]]:
+    """Names and contents of a place's attributes, without the address itself."""
+    shown = ((name, text) for name, text in sorted(place.attributes.items()) if name != "href")
+    return [(_printable(name), _shortened(_printable(text))) for name, text in shown]
 
 
 def _ttl(value: HandleValue) -> str:

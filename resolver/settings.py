@@ -1,10 +1,11 @@
 """Everything that the operator of a recursive node can set: the [resolver] table of its TOML file."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +35,9 @@ SHARED_LIMITS: Final = (
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Octets = Annotated[int, Meta(ge=65_536)]
+RedirectScheme = Literal["http", "https", "ftp"]
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_FIELDS_WITH_A_MEANING: Final = frozenset({"host", "accept", "connection", "content-length", "if-none-match"})
 
 
 class OpenNetwork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,6 +158,14 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     statistics_sources_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
     """Source networks counted per day; the rest is counted together as `other`."""
 
+    redirect_schemes: Annotated[tuple[RedirectScheme, ...], Meta(min_length=1)] = ("http", "https")
+    """Schemes of addresses that a browser is sent to and that pages link to; no others can be named, since a scheme
+    such as javascript or file would act in the visitor's name."""
+
+    country_header: str = ""
+    """Request header in which a proxy in front tells the visitor's country as two letters; empty for none. Whoever
+    reaches the node without that proxy may claim any country."""
+
     def share(self, workers: int) -> Self:
         """The settings of one of so many workers; see ListenSettings."""
         parts = {name: part_of(getattr(self, name), workers) for name in SHARED_LIMITS}
@@ -166,6 +178,7 @@ class ResolverSettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
             *_open_network_faults(self),
             *_forwarding_faults(self),
             *_pair_faults(self),
+            *_country_faults(self.country_header),
         ]
 
     def signing_key_file(self) -> Path:
@@ -259,6 +272,14 @@ def _split_endpoint(endpoint: str) -> tuple[str, str]:
         return endpoint, "2641"
     host, colon, port = endpoint.partition(":")
     return host, port if colon else "2641"
+
+
+def _country_faults(header: str) -> list[str]:
+    if not header:
+        return []
+    if not _FIELD_NAME.fullmatch(header) or header.lower() in _FIELDS_WITH_A_MEANING:
+        return [f"country_header: {header!r} names no header of its own; write one such as CF-IPCountry"]
+    return []
 
 
 def _pair_faults(settings: ResolverSettings) -> list[str]:

@@ -14,6 +14,7 @@ import click
 
 from deploy.commands.failure import ExitCode
 from deploy.commands.options import SETTINGS_FILE, echo_json, home_option, json_option
+from deploy.commands.raw import exchange_raw
 from deploy.commands.text import printable
 from deploy.local.deployment import LOOPBACK, NODES, Deployment
 from deploy.local.processes import LocalError
@@ -98,6 +99,10 @@ class Outcome:
 @click.argument("handle")
 @click.option("--trace", is_flag=True, help="Show every hop: who was asked, what for, and what came back.")
 @click.option("--server", metavar="ADDRESS[:PORT]", help="Ask this server alone, such as a recursive node.")
+@click.option(
+    "--raw", is_flag=True, help="Show the octets of request and response, field by field; takes --server."
+)
+@click.option("--tcp", is_flag=True, help="With --raw: over TCP in place of UDP.")
 @click.option("--type", "types", multiple=True, help="Only values of this type; may be repeated.")
 @click.option("--index", "indexes", multiple=True, type=click.IntRange(0, MAX_INDEX), help="Only this value.")
 @click.option(
@@ -119,6 +124,8 @@ def resolve(
     handle: str,
     trace: bool,
     server: str | None,
+    raw: bool,
+    tcp: bool,
     types: tuple[str, ...],
     indexes: tuple[int, ...],
     certified: bool,
@@ -136,6 +143,17 @@ def resolve(
         raise click.UsageError("--certified begins at the root, whose key is known; leave --server out")
     if unsigned and not certified:
         raise click.UsageError("--unsigned is an exception from --certified")
+    if raw or tcp:
+        if not (raw and server):
+            raise click.UsageError(
+                "--raw shows one exchange with one server: name it with --server; --tcp takes --raw"
+            )
+        shown = asyncio.run(exchange_raw(question, *parse_server(server), tcp=tcp))
+        if as_json:
+            echo_json(shown.to_json())
+        else:
+            click.echo(shown.to_text())
+        return shown.exit_code
     if server:
         outcome = asyncio.run(ask_server(question, *parse_server(server)))
     else:

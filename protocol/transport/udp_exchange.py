@@ -119,10 +119,10 @@ class UdpExchanger:
         deadline_s: monotonic. The packets of every transmission are identical. Raises Unreachable without an answer,
         WireError for one that is no message.
         """
-        octets = request.encode()
-        return decode_message(
-            await self.exchange_octets(address, port, octets, deadline_s=deadline_s, retry_s=retry_s)
+        octets = await self.exchange_octets(
+            address, port, request.encode(), deadline_s=deadline_s, retry_s=retry_s
         )
+        return decode_message(octets)
 
     async def exchange_octets(
         self,
@@ -133,7 +133,7 @@ class UdpExchanger:
         deadline_s: float,
         retry_s: tuple[float, ...] = RETRY_S,
     ) -> bytes:
-        """The same for messages that may be encrypted, as whole messages with their envelopes."""
+        """The same with the octets of both, those of the response in one piece and otherwise as they came."""
         try:
             family, host = canonical(address)
         except OSError as error:

@@ -9,6 +9,7 @@ from protocol.valuetypes.xml import parse_xml
 
 DEFAULT_CHOOSE_BY: Final = ("locatt", "address", "country", "score", "weighted")
 MAX_LOCATIONS: Final = 512
+_FALSE: Final = ("false", "no", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Locations:
     document: bytes
     choose_by: tuple[str, ...]
     locations: tuple[Mapping[str, str], ...]
+    alone: bool = False
+    """Whether the lists that the prefix shares are left out (no_nslocs)."""
 
     def encode(self) -> bytes:
         """The data of the value."""
@@ -32,4 +35,5 @@ class Locations:
             raise Malformed(f"{len(elements)} locations, {MAX_LOCATIONS} allowed")
         words = root.get("chooseby") or root.get("choose_by") or ",".join(DEFAULT_CHOOSE_BY)
         methods = tuple(word.strip().lower() for word in words.split(","))
-        return cls(data, methods, tuple(dict(element.attrib) for element in elements))
+        alone = root.get("no_nslocs", "false").strip().lower() not in _FALSE
+        return cls(data, methods, tuple(dict(element.attrib) for element in elements), alone)

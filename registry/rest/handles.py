@@ -10,6 +10,7 @@ from aiohttp import web
 from protocol.codes import OpCode, ResponseCode, http_status
 from protocol.handle import Handle
 from protocol.jsonform import record_to_json
+from protocol.jsonform.output import printable
 from protocol.runtime.logs import REQUEST_ID_HEADER
 from protocol.transport.http import is_tls, peer_host
 from protocol.transport.http_cache import REUSE, Reuse
@@ -205,6 +206,8 @@ def _read(request: HandleRequest, outcome: Answer) -> web.Response:
             code, message = outcome.code, outcome.message
             values = () if code is ResponseCode.VALUES_NOT_FOUND else None
     body = record_to_json(code, request.handle, values=values, message=message)
+    if isinstance(outcome, Found) and outcome.made_from is not None and request.target.flag("explain"):
+        body["explain"] = {"template": {"base": printable(outcome.made_from.octets)}}
     return json_response(body, status=http_status(code), pretty=request.pretty)
 
 

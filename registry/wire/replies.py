@@ -48,10 +48,17 @@ class StoredReplies:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def once(self, key: Key, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def once(
+        self,
+        key: Key,
+        work: Callable[[], Awaitable[Answer]],
+        *,
+        is_kept: Callable[[Answer], bool] = lambda _: True,
+    ) -> Answer:
         """The reply to a request: what work gives, or what it gave before.
 
-        Raises what work raises, which is not kept. An answer of several messages is not kept either.
+        Raises what work raises, which is not kept. An answer of several messages is not kept either, nor one of which
+        is_kept says no.
         """
         self._expire()
         kept = self._kept.get(key)
@@ -69,7 +76,7 @@ class StoredReplies:
             raise
         else:
             working.set_result(answer)
-            if answer.more is None:
+            if answer.more is None and is_kept(answer):
                 self._keep(key, answer.octets)
             return answer
         finally:

@@ -50,6 +50,8 @@ BUSY: Final = "This server is asked more than its database answers."
 NO_SESSION: Final = "The session id names no session and no challenge, or one that has ended; begin anew."
 _NO_SESSION_IDS: Final = frozenset({0, 0xFFFF_FFFF})
 """What clients send that have no session; the other one is -1 to some (PROTOCOL.md §12)."""
+_ONCE: Final = ADMINISTRATION | {OpCode.SESSION_SETUP}
+"""Operations that a retransmission must not do again."""
 _WORDLESS: Final = ErrorBody().encode()
 _FLAGS_AT: Final = 28
 _PUBL_OCTET: Final = OpFlag.PUBL >> 24
@@ -194,11 +196,10 @@ class WireServer(wire_server.WireServer):
             return self.refuse(request, ResponseCode.SESSION_TIMEOUT, NO_SESSION)
         if operation not in self._handlers:
             return self._sealed(call, self.has_not(request))
-        is_write = operation in ADMINISTRATION and call.identity is not None
-        if is_write or operation == OpCode.SESSION_SETUP:
-            key = fingerprint(request, peer.host)
-            return await self._replies.once(key, partial(self._serve, call))
-        return await self._serve(call)
+        if call.is_logged_in or operation not in _ONCE:  # a connection repeats nothing by itself
+            return await self._serve(call)
+        key = fingerprint(request, peer.host)
+        return await self._replies.once(key, partial(self._serve, call), is_kept=partial(_is_done, call))
 
     def _call(self, request: Message, peer: Peer) -> Call | None:
         """The call that a request is; None when its session id means nothing here. Raises HandleError."""
@@ -234,8 +235,8 @@ class WireServer(wire_server.WireServer):
         operation, transport = call.request.header.op_code, call.peer.transport
         if operation in LISTING and transport == "udp":
             raise Refusal(ResponseCode.PROTOCOL_ERROR, "a list takes a connection; ask over TCP or HTTP")
-        if operation not in ADMINISTRATION:
-            return
+        if operation not in ADMINISTRATION or call.reply_to is not call.request:
+            return  # the answer to a challenge may come anywhere
         if not self.site.primary:
             raise Refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, "this is a mirror; write to the primary site")
         if not offers_administration(self.site, transport):
@@ -403,6 +404,12 @@ class WireServer(wire_server.WireServer):
 
     def _seal(self, call: Call, message: Message) -> bytes:
         return message.encode() if call.session is None else call.session.seal(call.reply_to, message)
+
+
+def _is_done(call: Call, answer: Answer) -> bool:
+    """Whether a request was done, or its sender at least has proved something: strangers must not fill the store."""
+    is_success = answer.octets[24:28] == ResponseCode.SUCCESS.to_bytes(4, "big")
+    return call.session is not None or is_success
 
 
 class _Asked:

@@ -1,6 +1,6 @@
 """A node's operations on a test database, and short words for what tests do with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import asyncpg
@@ -74,7 +74,9 @@ class Bench:
         async with self.operations.transaction(COMMAND) as transaction:
             await transaction.save_prefix(row)
 
-    def make_operations(self, *, case_sensitive: bool = False) -> Operations:
+    def make_operations(
+        self, *, case_sensitive: bool = False, on_limit: Callable[[str], None] | None = None
+    ) -> Operations:
         """Operations on this node's parts."""
         return Operations(
             store=self.store,
@@ -83,6 +85,7 @@ class Bench:
             generations=self.generations,
             wall_clock=lambda: self.now_s,
             case_sensitive=case_sensitive,
+            on_limit=on_limit,
         )
 
     async def close(self) -> None:

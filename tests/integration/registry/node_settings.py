@@ -20,6 +20,7 @@ class TestSettings:
     handle_port: int = 2641
     http_port: int = 8000
     case_sensitive: bool = False
+    template_delimiter: str = ""
     server_admins: tuple[str, ...] = ()
     udp_administration: bool = False
     tls_certificate_file: Path | None = None

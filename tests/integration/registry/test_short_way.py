@@ -23,6 +23,7 @@ from registry.writing import State
 from tests.integration.registry.bench import Bench, admin, secret, url
 from tests.support.transport import answer_of
 from tests.support.wire_servers import wire_server
+from tests.unit.registry.namespaces import V36
 
 PEER: Final = Peer("192.0.2.1", 4711, "udp")
 WALL_S: Final = 1_800_000_000.0
@@ -44,6 +45,8 @@ STATES: Final = {
 NAMES: Final = (
     "88.100/plain", "88.100/PLAIN", "88.100/many", "88.100/secret", "88.100/short", "88.100/never", "88.100/past",
     "88.100/unknown", *(f"88.100/{state}" for state in STATES), "88.200/plain", "88.300/plain", "88.400/plain",
+    "88.600/plain", "88.600/plain@7", "88.600/unknown@7", "88.600/literal@7",
+    *(f"88.600/{state}@7" for state in STATES),
     "88.500/x", "88.100.9/x", "99/x", "0.NA/88.100", "0.NA/88.100.9", "0.NA/88.100.9.1", "88.100", "nowhere/", "/",
 )  # fmt: skip
 
@@ -69,11 +72,14 @@ async def populate(bench: Bench) -> None:
         value = HandleValue(index=1, type="URL", data=b"x", ttl=ttl, ttl_type=kind)
         await bench.create(f"88.100/{name}", url("y", 2), value)
     await bench.create("0.NA/88.100.9", HandleValue(index=1, type="HS_SITE", data=Site(serial=3).encode()))
+    await bench.home("88.600", admin(), HandleValue(index=1, type="HS_NAMESPACE", data=V36.encode()))
+    for name in ("plain", "literal@7"):
+        await bench.create(f"88.600/{name}", url("https://plant.example/1"))
     async with bench.store.connection() as connection:
-        for word, state in STATES.items():
-            await bench.create(f"88.100/{word}", url("https://plant.example/1"))
+        for prefix, (word, state) in product(("88.100", "88.600"), STATES.items()):
+            await bench.create(f"{prefix}/{word}", url("https://plant.example/1"))
             await connection.execute(
-                "UPDATE handles SET state = $1 WHERE key = $2", state, f"88.100/{word}".upper().encode()
+                "UPDATE handles SET state = $1 WHERE key = $2", state, f"{prefix}/{word}".upper().encode()
             )
 
 
@@ -130,7 +136,7 @@ async def test_both_ways_give_the_same_octets_life_and_stamp(bench: Bench, case_
         await ways.compare(question(name, filters=filters, flags=flags, version=version))
 
     without_cert = len(cases) * (len(FLAGS) - 1) // len(FLAGS)
-    homed = sum(name.startswith("88.100/") for name in NAMES)
+    homed = sum(name.startswith(("88.100/", "88.600/")) and "@" not in name for name in NAMES)
     assert ways.short == without_cert * homed // len(NAMES)
 
 

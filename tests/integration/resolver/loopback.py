@@ -1,6 +1,8 @@
 """A hierarchy of small authorities on loopback sockets, and a recursive node that walks it."""
 
 import asyncio
+import json
+import random
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +11,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
+
+import aiohttp
+from yarl import URL
 
 from protocol.bodies import ErrorBody, ResolutionRequest, ResolutionResponse
 from protocol.client.bootstrap import write_bundle
@@ -32,6 +37,9 @@ from tests.support.transport import as_responder
 
 HOST: Final = "127.0.0.1"
 PUMP: Final = "88.100.1/pump-7"
+
+BROWSER: Final = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PROGRAM: Final = {"Accept": "application/json"}
 
 Script = Callable[[Message, ResolutionRequest], Message | None]
 
@@ -200,14 +208,39 @@ async def running_hierarchy() -> AsyncIterator[Hierarchy]:
 
 
 @asynccontextmanager
-async def running_node(settings: ResolverSettings) -> AsyncIterator[RecursiveNode]:
-    """A recursive node between start and stop."""
-    node = RecursiveNode(settings)
+async def running_node(
+    settings: ResolverSettings, draw: Callable[[], float] = random.random
+) -> AsyncIterator[RecursiveNode]:
+    """A recursive node between start and stop. draw: what it leaves choices to."""
+    node = RecursiveNode(settings, draw=draw)
     await node.start()
     try:
         yield node
     finally:
         await node.stop()
+
+
+class Browser:
+    """Asks without following redirects, and reads everything."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self._base = f"http://{HOST}:{port}"
+
+    async def get(self, path: str, *, method: str = "GET", **headers: str) -> aiohttp.ClientResponse:
+        """The answer to one request; header names with underscores for hyphens, those of a browser by default."""
+        response = await self._session.request(
+            method,
+            URL(self._base + path, encoded=True),
+            headers={name.replace("_", "-"): text for name, text in headers.items()} or BROWSER,
+            allow_redirects=False,
+        )
+        await response.read()
+        return response
+
+    async def record(self, path: str) -> Any:
+        """The JSON that a program gets."""
+        return json.loads(await (await self.get(path, **PROGRAM)).read())
 
 
 @dataclass(frozen=True)

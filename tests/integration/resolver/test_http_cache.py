@@ -10,7 +10,7 @@ from tests.integration.resolver.loopback import PUMP, Hierarchy, running_node, v
 from tests.support.raw_http import RawAnswer, RawClient, get
 from tests.support.scratch import free_port
 
-TIMED = (b"Date", b"Age", b"Cache-Status", b"Cache-Control")
+TIMED = (b"Date", b"Age", b"Cache-Status", b"Cache-Control", b"Expires")
 ACCEPTS = {"browser": "Accept: text/html,*/*;q=0.8", "program": "Accept: application/json"}
 
 

@@ -1,10 +1,8 @@
 """The HTTP interface of a recursive node, judged by a browser's and a program's requests."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import pytest
@@ -18,37 +16,13 @@ from protocol.transport.exchanger import Exchanger, new_request_id
 from resolver.daemon import RecursiveNode
 from tests.integration.resolver.loopback import (
     HOST,
+    PROGRAM,
     PUMP,
+    Browser,
     Hierarchy,
     running_node,
     value,
 )
-
-BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-PROGRAM = {"Accept": "application/json"}
-
-
-class Browser:
-    """Asks without following redirects, and reads everything."""
-
-    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
-        self._session = session
-        self._base = f"http://{HOST}:{port}"
-
-    async def get(self, path: str, *, method: str = "GET", **headers: str) -> aiohttp.ClientResponse:
-        from yarl import URL
-
-        response = await self._session.request(
-            method,
-            URL(self._base + path, encoded=True),
-            headers={name.replace("_", "-"): text for name, text in headers.items()} or BROWSER,
-            allow_redirects=False,
-        )
-        await response.read()
-        return response
-
-    async def record(self, path: str) -> Any:
-        return json.loads(await (await self.get(path, **PROGRAM)).read())
 
 
 @pytest.fixture(params=[0, 2**24], ids=["framework", "cache"])

@@ -191,6 +191,8 @@ def test_locations_tell_how_to_choose() -> None:
         b"<a>&undefined;</a>",
         "<!DOCTYPE a><a/>".encode("utf-16"),
         b'<?xml version="1.0" encoding="utf-7"?><a/>',
+        b"<?xml version='1.0' encoding='cp500'?>"
+        + "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>".encode("cp500"),
         b"<a></b>",
         b"",
         b"<a>" * 20_000,

@@ -13,9 +13,10 @@ from protocol.value import HandleValue, ValueList
 from resolver.cache.policy import Record
 from resolver.cache.records import Clocks
 from resolver.http_headers import TimedHeaders, entity_tag, freshness, matches, wants_json, work_told
-from resolver.pages import Pages, local_path, redirect_target, safe_location
+from resolver.pages import Pages
 from resolver.recursor import Origin
 from resolver.scheme import strip_scheme
+from resolver.targets import local_path, redirect_target, safe_location
 
 ENTRY = Record(values=ValueList(b"", 0), stored_s=100.0, expires_s=160.0)
 

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from protocol.client.answers import Answer, Question
+from protocol.bodies import ResolutionRequest
+from protocol.client.answers import Answer, Denied, Question, read_answer
 from protocol.client.client import Passing
 from protocol.client.resolution import Ask
 from protocol.client.verdict import Failure
-from protocol.codes import ResponseCode
+from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import RecursionLimit, ResolutionFailed, Unreachable
 from protocol.handle import Handle
+from protocol.message import Message
 from protocol.runtime.memory_cache import MemoryCache
 from protocol.runtime.single_flight import TooBusy
 from protocol.site import Service
@@ -83,11 +85,16 @@ class Fixture:
         tried: Sequence[Failure] = (),
         passing: Passing | None = None,
     ) -> Coroutine[Any, Any, Answer]:
-        return self._exchange(ask)
+        return self._exchange(ask, passing)
 
-    async def _exchange(self, ask: Ask) -> Answer:
+    async def _exchange(self, ask: Ask, passing: Passing | None) -> Answer:
         await asyncio.sleep(self.delay_s)
-        return self.world.put(ask)
+        if passing is None:
+            return self.world.put(ask)
+        server = ask.service.sites[0].responsible_server(ask.handle)
+        passing.response = self.world.ask(str(server.ip), passing.request.encode())
+        assert passing.response is not None
+        return read_answer(passing.request, passing.response, ask.handle, WALL_S)
 
     def applies(self, handle: Handle) -> bool:
         return False
@@ -261,3 +268,61 @@ def test_a_failing_node_is_told_of_once_in_a_while() -> None:
         ("resolution_failed", "0.NA/88"),
         ("resolution_failed", "0.NA/99"),
     ]
+
+
+def certified(name: str = str(PUMP), *, request_id: int = 7) -> tuple[Question, Message]:
+    """A question, and the request of a client that wants the authority's own signature."""
+    question = Question(handle=Handle.parse(name))
+    request = Message.request(
+        OpCode.RESOLUTION,
+        ResolutionRequest(handle=question.handle).encode(),
+        request_id=request_id,
+        expiration=0,
+        flags=OpFlag.CERT | OpFlag.RECU | OpFlag.PUBL,
+    )
+    return question, request
+
+
+async def test_a_request_is_passed_on_each_time_and_its_answer_kept_by_nobody() -> None:
+    fixture = Fixture(national_hierarchy())
+    await fixture.recursor.resolve(PUMP)
+
+    for request_id in (1, 2):
+        question, request = certified(request_id=request_id)
+        told = await fixture.recursor.pass_on(question, request)
+        assert isinstance(told, Message)
+        assert told.envelope.request_id == request_id
+        assert fixture.world.node(ENTERPRISE).octets[-1] == request.encode()
+    assert fixture.counts.count(("prefix", "ok")) == 3
+
+
+async def test_a_prefix_that_does_not_exist_is_denied_without_an_answer_to_pass_on() -> None:
+    told = await Fixture(national_hierarchy()).recursor.pass_on(*certified("99.1/x"))
+    assert isinstance(told, Denied)
+    assert told.code == ResponseCode.HANDLE_NOT_FOUND
+
+
+async def test_a_challenge_is_not_passed_on() -> None:
+    world = national_hierarchy()
+    world.node(ENTERPRISE).always = always(ResponseCode.AUTHENTICATION_NEEDED)
+    with pytest.raises(ResolutionFailed, match="402"):
+        await Fixture(world).recursor.pass_on(*certified())
+
+
+async def test_requests_that_are_passed_on_are_bounded_and_one_that_comes_back_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("resolver.recursor.PASSING_MAX", 1)
+    fixture = Fixture(national_hierarchy())
+    fixture.delay_s = 0.01
+    first = asyncio.create_task(fixture.recursor.pass_on(*certified()))
+    await asyncio.sleep(0)
+
+    with pytest.raises(RecursionLimit, match="circle"):
+        await fixture.recursor.pass_on(*certified())
+    with pytest.raises(TooBusy):
+        await fixture.recursor.pass_on(*certified(request_id=8))
+
+    assert isinstance(await first, Message)
+    assert fixture.limits == ["passing_on"]
+    assert isinstance(await fixture.recursor.pass_on(*certified(request_id=8)), Message)

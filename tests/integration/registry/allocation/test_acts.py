@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 
 from protocol.codes import ResponseCode
-from protocol.handle import Prefix
+from protocol.handle import Handle, Prefix
 from protocol.site import Site
 from protocol.statuses import Status, parse_status
 from protocol.value import HandleValue
 from protocol.valuetypes.hs_namespace import Namespace
 from registry.allocation.lifecycle import Hosting, PrefixAct, PrefixState
-from registry.outcomes import OPERATOR, Created, Denied, Found, Referred, Rejected, Replaced
+from registry.changes import put_values
+from registry.outcomes import COMMAND, OPERATOR, Created, Denied, Found, Referred, Rejected, Replaced
 from registry.problem_types import ApiProblem
 from tests.integration.registry.allocation.office import (
     ACME,
@@ -380,7 +381,11 @@ async def test_a_probe_is_shown(office: Office) -> None:
 
 async def test_a_namespace_that_is_no_document_is_replaced_and_restored(office: Office) -> None:
     await office.allocated()
-    await office.bench.put(RECORD, HandleValue(index=10, type="HS_NAMESPACE", data=b"<broken"))
+    broken = HandleValue(
+        index=10, type="HS_NAMESPACE", data=b"<broken"
+    ).encode()  # stored before it was checked
+    async with office.bench.operations.transaction(COMMAND) as transaction:
+        await transaction.edit([Handle.parse(RECORD)], put_values({10: broken}, overwrite=True), by=OPERATOR)
     before = await record_of(office)
     await office.suspend()
     assert not Namespace.decode((await record_of(office))[10].data).active

@@ -13,7 +13,7 @@ from protocol.message import Message
 from protocol.transport.base import Peer, Reply, Responder
 from tests.integration.registry.bench import url
 from tests.support.handle_client import HandleClient, Transport
-from tests.support.wired import Wired, fresh
+from tests.support.wired import Wired, fresh, open_to_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -57,6 +57,17 @@ async def test_an_answer_that_comes_again_while_it_is_worked_on_is_done_once(nod
 
     assert {reply.rc for reply in replies} == {1}
     assert await version_of(node, name) == 2
+
+
+async def test_what_anybody_may_write_is_written_once_too(node: Wired) -> None:
+    name = await node.created(open_to_all("before"))
+    client = node.client("udp")
+    assert (await client.modify(name, open_to_all("mine"))).rc == 1
+    assert (await node.client().modify(name, open_to_all("of somebody else"))).rc == 1
+
+    assert (await client.exchange(client.sent[0])).rc == 1  # a datagram that was late
+
+    assert (await client.resolve(name, indexes=[1])).values[0].data == b"of somebody else"
 
 
 async def test_a_challenge_answered_over_another_transport_is_answered_all_the_same(node: Wired) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
+from protocol.codes import OpCode
 from protocol.handle import Handle
 from protocol.site import InterfaceProtocol, Site
 from protocol.value import HandleValue, ValueList
@@ -111,7 +112,7 @@ async def registry(node: Wired) -> Wired:
     """Give the node, whose handles its administrator's RSA key may write too."""
     identity = Identity(index=KEY_INDEX, handle=Handle.parse(ADMIN))
     await node.writer().create("0.NA/88.1.9", admin(identity))
-    await node.writer().ask(300, text("0.NA/88.1.9"))  # type: ignore[arg-type] - as the number that travels
+    await node.writer().about(OpCode.HOME_PREFIX, "0.NA/88.1.9")
     return node
 
 
@@ -207,7 +208,7 @@ async def test_a_public_key_as_the_sdk_writes_it_is_a_key_too(registry: Wired) -
 
 
 async def test_a_login_is_for_a_connection(registry: Wired) -> None:
-    reply = await registry.client("http").ask(2_001, text(ADMIN) + struct.pack(">I", 300))  # type: ignore[arg-type]
+    reply = await registry.client("http").ask(OpCode.IDIS_LOGIN, text(ADMIN) + struct.pack(">I", 300))
 
     assert reply.rc == 4
 

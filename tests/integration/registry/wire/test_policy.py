@@ -71,6 +71,15 @@ async def test_a_write_outside_a_session_can_be_refused_in_place_of_a_challenge(
     assert (await nobody.resolve("88.100/pump")).rc == 1
 
 
+async def test_the_answer_to_a_challenge_may_come_to_any_interface(bench: Bench) -> None:
+    server = wire_server(bench.operations, site(admin_over=(InterfaceProtocol.TCP,)))
+    asking = HandleClient(server.respond, "tcp", PROOF)
+    reply = await asking.exchange(asking.request(OpCode.DELETE_HANDLE, b"\0\0\0\x0b88.100/pump"))
+    answer = asking.answer(asking.sent[-1], reply.last)
+
+    assert (await HandleClient(server.respond, "udp").exchange(answer)).rc == 1
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp", "http"])
 async def test_writes_are_taken_where_the_site_record_says_so(bench: Bench, transport: Transport) -> None:
     protocol = {"udp": EVERYWHERE[0], "tcp": EVERYWHERE[1], "http": EVERYWHERE[2]}[transport]

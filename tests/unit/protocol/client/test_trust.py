@@ -1,11 +1,8 @@
 """The certified walk: what is believed, what is not, and what its operator is told."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from protocol.client.answers import Denied, Found, Question
 from protocol.client.client import HandleClient
@@ -17,8 +14,7 @@ from protocol.credential import sign
 from protocol.errors import NotCertified, Unreachable
 from protocol.handle import Handle, Prefix
 from protocol.message import Message, decode_message
-from protocol.site import Service, Site
-from protocol.value import HandleValue
+from protocol.site import Service
 from protocol.valuetypes import PublicKey
 from tests.support import scripted_world
 from tests.support.keys import admin_key
@@ -29,70 +25,26 @@ from tests.support.scripted_world import (
     SECOND,
     TOP,
     WALL_S,
-    ScriptedWorld,
     question,
     referring,
     url_of,
     value,
 )
-from tests.support.server_keys import server_key
+from tests.support.signed_world import (
+    LEVELS,
+    SignedWorld,
+    delegation,
+    key_of,
+    public_key_of,
+    root_service,
+    site,
+)
 from tests.support.vectors import keys, recordings
-
-LEVELS: Final = {TOP: "88", SECOND: "88.100", ENTERPRISE: "88.100.1"}
-Spoil = Callable[[Message], Message]
-
-
-def key_of(address: str) -> rsa.RSAPrivateKey:
-    """The key of the node at an address."""
-    return server_key(int(address.rpartition(".")[2]))
-
-
-def public_key_of(address: str) -> bytes:
-    return PublicKey.of_rsa(key_of(address).public_key()).encode()
-
-
-def site(address: str, public_key: bytes | None = None) -> Site:
-    """The site of a node, with its key."""
-    plain = scripted_world.site(address)
-    key = public_key_of(address) if public_key is None else public_key
-    return replace(plain, servers=(replace(plain.servers[0], public_key=key),))
-
-
-def delegation(address: str, public_key: bytes | None = None) -> list[HandleValue]:
-    where = site(address, public_key)
-    return [value(1, "HS_SITE", where), value(2, "HS_SITE.PREFIX", where)]
-
-
-class SignedWorld(ScriptedWorld):
-    """The national hierarchy, whose nodes sign what is asked with CERT."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.signers = dict.fromkeys((ROOT, *LEVELS))
-        self.signs: dict[str, rsa.RSAPrivateKey | None] = {
-            address: key_of(address) for address in self.signers
-        }
-        self.spoils: dict[str, Spoil] = {}
-        self.node(ROOT).hold("0.NA/88", *delegation(TOP))
-        self.node(TOP).hold("0.NA/88.100", *delegation(SECOND))
-        self.node(SECOND).hold("0.NA/88.100.1", *delegation(ENTERPRISE))
-        self.node(ENTERPRISE).hold(PUMP, value(1, "URL", "https://plant.example/pump-7"))
-
-    def ask(self, address: str, octets: bytes) -> Message | None:
-        """As an honest node that signs."""
-        response = super().ask(address, octets)
-        key = self.signs.get(address)
-        if response is None:
-            return None
-        if decode_message(octets).has(OpFlag.CERT) and key is not None:
-            response = sign(response, key)
-        spoil = self.spoils.get(address)
-        return response if spoil is None else spoil(response)
 
 
 async def resolve(world: SignedWorld, name: str = PUMP, *, unsigned: tuple[str, ...] = ()) -> Found | Denied:
     client = HandleClient(
-        Service("the root service", (site(ROOT),)),
+        root_service(),
         world,
         unsigned_prefixes=[Prefix.parse(prefix) for prefix in unsigned],
         wall=lambda: WALL_S,
@@ -216,7 +168,7 @@ async def test_an_unsigned_root_is_believed_where_the_operator_excepts_it() -> N
 
 async def test_nothing_that_was_remembered_is_relied_on() -> None:
     world = SignedWorld()
-    client = HandleClient(Service("the root service", (site(ROOT),)), world, wall=lambda: WALL_S)
+    client = HandleClient(root_service(), world, wall=lambda: WALL_S)
     memory = scripted_world.DelegationMemory()
     await client.resolve(question(PUMP), learn=memory.learn)
     world.node(ROOT).hold("0.NA/88", *delegation(TOP, public_key_of(ROOT)))
@@ -300,7 +252,7 @@ def test_a_signature_over_sha_1_is_no_proof_in_a_version_that_has_better(
 
 async def test_what_a_service_would_be_asked_is_told_without_asking_it() -> None:
     world = SignedWorld()
-    client = HandleClient(Service("the root service", (site(ROOT),)), world, wall=lambda: WALL_S)
+    client = HandleClient(root_service(), world, wall=lambda: WALL_S)
 
     ask = await client.locate(Question(handle=Handle.parse(PUMP)), certified=True)
 
