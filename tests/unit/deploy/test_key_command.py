@@ -5,6 +5,7 @@ import json
 import re
 from itertools import product
 from pathlib import Path
+from typing import Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -36,7 +37,7 @@ from tests.unit.deploy.test_command_line import Run, run
 
 __all__ = ["run"]
 
-KEYS = {"RSA": admin_key(), "DSA": dsa_key()}
+KEYS: Final[dict[str, PrivateKey]] = {"RSA": admin_key(), "DSA": dsa_key()}
 PASSPHRASE = "offen für alle".encode()
 
 
@@ -47,7 +48,7 @@ def nobody_asked() -> bytes:
 
 @pytest.mark.parametrize(("form", "name"), list(product(PrivateForm, KEYS)))
 def test_a_private_key_is_read_back_from_every_form(form: PrivateForm, name: str) -> None:
-    key: PrivateKey = KEYS[name]
+    key = KEYS[name]
     if (form, name) == (PrivateForm.JWK, "DSA"):
         with pytest.raises(InvalidValue):
             write_private(key, form)
