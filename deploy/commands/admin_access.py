@@ -3,10 +3,11 @@
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import click
@@ -258,19 +259,26 @@ def parse_reference(text: str) -> ValueReference:
 def told(error: HandleError) -> HandleError | CommandFailed:
     """The failure of an operation in words for a person, with an exit code; other errors as they are."""
     match error:
-        case OperationRefused():
-            remedy = _REMEDIES.get(error.refusal, "")
-            text = f"{error.node}: refused: {error}" + (f"\n{remedy}" if remedy else "")
-            facts = {"responseCode": error.refusal, "node": error.node}
-            code = ExitCode.NO_ANSWER if error.refusal in LATER else ExitCode.DENIED
-            return CommandFailed(printable(text), code, facts)
+        case OperationRefused(refusal=refusal, node=node):
+            code = ExitCode.NO_ANSWER if refusal in LATER else ExitCode.DENIED
+            facts = {"responseCode": refusal, "node": node}
+            return _failed(f"{node}: refused: {error}", _REMEDIES.get(refusal, ""), code, facts)
         case ResolutionFailed():
             return CommandFailed(printable(error.explain()), ExitCode.NO_ANSWER, {"node": error.node})
         case SessionFailed():
-            text = f"no session: {error}\n--no-session works without, and sends values unencrypted"
-            return CommandFailed(printable(text), ExitCode.NO_ANSWER, {})
+            return _failed(f"no session: {error}", "--no-session does without, and sends values unencrypted")
         case BadSignature():
-            text = f"an answer is not believed: {error}\nlook for who is in between, or for a new key of that server"
-            return CommandFailed(printable(text), ExitCode.NO_ANSWER, {})
+            remedy = "look for who is in between, or for a new key of that server"
+            return _failed(f"an answer is not believed: {error}", remedy)
         case _:
             return error
+
+
+def _failed(
+    cause: str,
+    remedy: str,
+    code: ExitCode = ExitCode.NO_ANSWER,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> CommandFailed:
+    text = f"{cause}\nWhat to do: {remedy}" if remedy else cause
+    return CommandFailed(printable(text), code, facts)
