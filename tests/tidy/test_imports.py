@@ -82,6 +82,7 @@ ORDER: Final = {
         "runtime",
     ],
     "registry": [
+        "namespaces",
         "record",
         "lookups",
         "settings",
@@ -92,7 +93,6 @@ ORDER: Final = {
         "problem_types",
         "plain_http",
         "authority",
-        "namespaces",
         "permission",
         "secret_files",
         "node_keys",
