@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "key": "deploy.commands.key:key",
     "neighbour": "deploy.commands.neighbour:neighbour",
     "audit": "deploy.commands.audit:audit",
+    "nodekey": "deploy.commands.nodekey:nodekey",
+    "lookups": "deploy.commands.lookups:lookups",
     "node": "deploy.commands.daemons:node",
     "resolver": "deploy.commands.daemons:resolver",
     "config": "deploy.commands.config:config",

@@ -34,12 +34,12 @@ from registry.initialise import SERVER_KEY_FILE
 from registry.metrics import RegistryMetrics
 from registry.node import Node, open_node
 from registry.operations import Operations
-from registry.rest.app import RestApi
-from registry.rest.handles import HandlesApi
+from registry.rest.mount import make_rest_api
+from registry.rest.sessions import CLEAN_S, HttpSessions
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
 from registry.statistics import DailyStatistics, RegistryObserver
-from registry.wire.assembly import make_wire_server
+from registry.wire.assembly import make_desk, make_proofs, make_wire_server
 from registry.wire.server import WireServer
 
 
@@ -128,7 +128,7 @@ class RegistryNode:
         await watch.probe()
         self.checks = (Check(name="database", probe=watch.probe),)
         api = self._api = make_api(node, settings, self.metrics, buckets=buckets)
-        self._start_tasks(statistics, watch, api)
+        self._start_tasks(statistics, watch, api, HttpSessions.of(node))
         observer = RegistryObserver(self.metrics, statistics, settings.query_sampler())
         node.operations.on_commit = observer.committed
         listeners = await self._open_listeners(node, api, observer)
@@ -171,7 +171,9 @@ class RegistryNode:
             remedy = "start that database, or correct `database` in the settings"
             raise StoreUnavailable(f"node {settings.name}: {error} (database {where}); {remedy}") from error
 
-    def _start_tasks(self, statistics: DailyStatistics, watch: DatabaseWatch, api: Api) -> None:
+    def _start_tasks(
+        self, statistics: DailyStatistics, watch: DatabaseWatch, api: Api, sessions: HttpSessions
+    ) -> None:
         """Start what runs beside the requests; it ends after the listeners and before the database is closed."""
         ended = asyncio.Event()
         works = [
@@ -183,6 +185,7 @@ class RegistryNode:
             works += [
                 Sequencer.of(self.settings, self.metrics).run(ended),
                 api.services.peers.run(ended),
+                repeat(sessions.clean, CLEAN_S, ended),
                 *(repeat(action, period_s, ended) for action, period_s in api.node_tasks),
             ]
         tasks = [asyncio.create_task(work) for work in works]
@@ -204,24 +207,23 @@ class RegistryNode:
             unlimited=self.settings.source_unlimited_networks,
         )
         self._resources.callback(signer.close)
+        desk = make_desk(self.settings, self.metrics, self._resources)
+        proofs = make_proofs(node, self.settings, self.metrics, desk)
         wire = self._wire = make_wire_server(
             node,
             self.settings,
             self.metrics,
             observer.registered,
             self._resources,
+            desk=desk,
+            proofs=proofs,
             signer=signer,
             worker=self._worker.number,
         )
         await self._open_hand_over(wire)
-        handles = HandlesApi(
-            operations=node.operations,
-            metrics=self.metrics,
-            observer=observer,
-            plain_http_credentials=self.settings.plain_http_credentials,
-            default_ttl_s=self.settings.default_ttl_s,
+        rest = make_rest_api(
+            node, api.app, self.settings, self.metrics, observer, proofs=proofs, signer=signer
         )
-        rest = RestApi(handles=handles, api=api.app, site=node.site, on_answer=observer.answered_http)
         listeners = await open_listeners(
             self.settings,
             wire.respond,

@@ -20,12 +20,16 @@ from protocol.site import Site, single_server_site
 from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueList
 from registry.database import check_connection
 from registry.homing import admin_value, home_prefix
+from registry.lookup_facts import note_types
+from registry.lookups import LookupTypes
 from registry.migrate import migrate, migration_lock
+from registry.node_keys import load_node_keys, make_node_keys
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Creation, Identity, Rejected, Result
 from registry.own_site import next_serial
 from registry.prefixes import Prefixes
-from registry.seal import SealBroken, Sealer, load_node_key, make_node_key, make_secret
+from registry.seal import SealBroken, Sealer
+from registry.secret_files import make_secret
 from registry.store import ACQUIRE_WAIT_S, Store, outages
 
 ADMIN_SECRET_FILE: Final = "admin.secret"  # noqa: S105 - a file name
@@ -36,8 +40,9 @@ ADMIN_INDEX: Final = 300
 """Where the key of an administrator record stands by custom."""
 SITE_INDEX: Final = 1
 _SITE_FACT: Final = "site"
-_KEY_CHECK_FACT: Final = "node_key_check"
-_KEY_CHECK: Final = b"handlegrid node key"
+KEY_CHECK_FACT: Final = "node_key_check"
+"""Fact of the node by which a wrong key file is noticed at the start: KEY_CHECK under seal."""
+KEY_CHECK: Final = b"handlegrid node key"
 
 
 class NodeSettings(Protocol):
@@ -93,6 +98,9 @@ class NodeSettings(Protocol):
     def sealing_key_file(self) -> Path:
         """Where the node key is."""
 
+    def lookups(self) -> LookupTypes:
+        """Types whose values are written down so that handles are found by them."""
+
     def published_addresses(self) -> tuple[str, ...]:
         """Literal addresses for the site record."""
 
@@ -123,9 +131,11 @@ async def initialise(
 async def _initialise_locked(
     settings: NodeSettings, *, unsafe: bool, wall_clock: Callable[[], float]
 ) -> Site:
-    store = await Store.open(settings.dsn(), connections_max=2, unsafe=unsafe)
+    store = await Store.open(settings.dsn(), connections_max=2, unsafe=unsafe, lookups=settings.lookups())
     generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:
+        is_new = await store.fact(KEY_CHECK_FACT) is None
+        await note_types(store, settings.lookups(), is_new=is_new)
         sealer = await _open_sealer(store, settings.sealing_key_file())
         homes = settings.home_prefixes()
         administrator = administrator_of(homes[0])
@@ -162,14 +172,14 @@ def _make_directory(path: Path) -> None:
 
 async def _open_sealer(store: Store, path: Path) -> Sealer:
     """The sealer of this node; a new database gets a new node key, any other only opens with the key it knows."""
-    check = await store.fact(_KEY_CHECK_FACT)
+    check = await store.fact(KEY_CHECK_FACT)
     if check is None:
-        sealer = Sealer(make_node_key(path))
-        await store.put_fact(_KEY_CHECK_FACT, sealer.seal_octets(_KEY_CHECK, _KEY_CHECK))
+        sealer = Sealer(make_node_keys(path))
+        await store.put_fact(KEY_CHECK_FACT, sealer.seal_octets(KEY_CHECK, KEY_CHECK))
         return sealer
-    sealer = Sealer(load_node_key(path))
+    sealer = Sealer(load_node_keys(path))
     try:
-        sealer.open_octets(_KEY_CHECK, check)
+        sealer.open_octets(KEY_CHECK, check)
     except SealBroken:
         raise SettingsError(
             [f"node_key_file: {path} is not the key that this database was sealed with"]

@@ -17,7 +17,7 @@ from registry.operations import Operations
 from registry.outcomes import Identity
 from registry.prefixes import Prefixes
 from registry.reads import WAITING_READS
-from registry.seal import Sealer, load_node_key
+from registry.seal import Sealer
 from registry.store import Store
 
 
@@ -59,6 +59,7 @@ async def open_node(
         unsafe=unsafe,
         on_wait=on_wait,
         on_busy=partial(on_limit, WAITING_READS) if on_limit else None,
+        lookups=settings.lookups(),
     )
     generations = Generations(settings.data_dir / GENERATIONS_FILE)
     try:
@@ -66,7 +67,7 @@ async def open_node(
         operations = Operations(
             store=store,
             prefixes=prefixes,
-            sealer=Sealer(load_node_key(settings.sealing_key_file())),
+            sealer=Sealer.of_file(settings.sealing_key_file()),
             generations=generations,
             wall_clock=wall_clock,
             case_sensitive=settings.case_sensitive,

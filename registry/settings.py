@@ -14,6 +14,8 @@ from protocol.errors import InvalidHandle
 from protocol.handle import Prefix
 from protocol.runtime.configuration import load_settings, read_secret
 from protocol.runtime.listen_settings import ListenSettings, part_of
+from protocol.value import MAX_TYPE_OCTETS
+from registry.lookups import LookupTypes
 
 TABLE: Final = "registry"
 
@@ -73,7 +75,8 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     two-core database is saturated by about this many."""
 
     node_key_file: Path | None = None
-    """Key that seals values without public-read: 32 random octets, mode 0600; default `data_dir`/node.key."""
+    """Keys that seal values without public-read and personal data, mode 0600; default `data_dir`/node.key. Made at the
+    first start; rotated with `handlegrid nodekey`."""
 
     case_sensitive: bool = False
     """Whether suffixes that differ only in the case of ASCII letters are different names (PROTOCOL §1.2).
@@ -165,6 +168,14 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
     """TTL of the records by which prefixes are allocated: for so long others may not notice that one was suspended or
     has moved. Shorter costs more look-ups here."""
 
+    reverse_lookup: Literal["off", "authenticated", "open"] = "off"
+    """Who may search for handles by their values: nobody, whoever proves an identity of this node, or everybody.
+    Searching tells which handles there are, and every registration pays for it: so it is off by default."""
+
+    reverse_lookup_types: tuple[str, ...] = ("URL", "CHECKSUM")
+    """Types whose public values are found, as deployed clients search for them by default. Values of people (EMAIL)
+    are not: anybody could ask for all of them. After a change run `handlegrid lookups build`."""
+
     audit_checkpoints_file: Path | None = None
     """File to which heads of the audit chain are appended, default `data_dir`/audit.heads. It shows a chain that was
     made anew in the database; on another machine or medium it also shows that to who can write this host's disks."""
@@ -195,6 +206,10 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
         """Return the path of the node key."""
         return self.node_key_file or self.data_dir / "node.key"
 
+    def lookups(self) -> LookupTypes:
+        """Return the types whose values are written down so that handles are found by them; none while it is off."""
+        return LookupTypes.of(() if self.reverse_lookup == "off" else self.reverse_lookup_types)
+
     def home_prefixes(self) -> tuple[Prefix, ...]:
         """Return the prefixes of `homes`, in their order."""
         return tuple(Prefix.parse(home) for home in self.homes)
@@ -211,7 +226,13 @@ class RegistrySettings(ListenSettings, frozen=True, kw_only=True, forbid_unknown
 
     def faults(self) -> list[str]:
         """Return what is wrong across fields, one sentence each with key and remedy; empty when all is well."""
-        return [*super().faults(), *_database_faults(self), *_home_faults(self), *_allocation_faults(self)]
+        return [
+            *super().faults(),
+            *_database_faults(self),
+            *_home_faults(self),
+            *_allocation_faults(self),
+            *_lookup_faults(self),
+        ]
 
 
 def load_registry_settings(
@@ -272,6 +293,18 @@ def _allocation_faults(settings: RegistrySettings) -> list[str]:
             faults.append(
                 f"prefix_rules: level {rule.level}: {rule.pattern!r} is no regular expression: {error}"
             )
+    return faults
+
+
+def _lookup_faults(settings: RegistrySettings) -> list[str]:
+    faults = []
+    for name in settings.reverse_lookup_types:
+        if not 0 < len(name.encode()) <= MAX_TYPE_OCTETS:
+            faults.append(f"reverse_lookup_types: {name!r} is no type: it has 1 to {MAX_TYPE_OCTETS} octets")
+        if name.upper() == "HS_SECKEY":
+            faults.append("reverse_lookup_types: HS_SECKEY holds secrets, which nobody may search for")
+    if settings.reverse_lookup != "off" and not settings.reverse_lookup_types:
+        faults.append('reverse_lookup_types: name at least one type, such as ["URL"]')
     return faults
 
 

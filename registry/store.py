@@ -15,6 +15,7 @@ from asyncpg.pool import PoolConnectionProxy
 from protocol.errors import SettingsError, StoreUnavailable
 from protocol.statuses import Status, StatusText
 from registry.database import check_connection
+from registry.lookups import LookupTypes
 from registry.prefixes import PrefixRow
 from registry.read_lane import LANE_SETTINGS, ReadLane
 from registry.reads import LANES_MAX, PublicRow, SharedReads
@@ -22,6 +23,7 @@ from registry.writing import (
     FIND,
     FIND_PREFIXES,
     LIST_PREFIX,
+    NO_LOOKUPS,
     Row,
     Writing,
     prefix_rows_by_key,
@@ -81,7 +83,10 @@ class Store:
         pool: "asyncpg.Pool[asyncpg.Record]",
         reads: SharedReads,
         on_wait: Callable[[float], None] | None = None,
+        lookups: LookupTypes = NO_LOOKUPS,
     ) -> None:
+        self.lookups = lookups
+        """Types whose values are written down so that handles are found by them."""
         self.reads = reads
         """What everybody may know of handles, for many who ask at once."""
         self._pool = pool
@@ -97,6 +102,7 @@ class Store:
         unsafe: bool = False,
         on_wait: Callable[[float], None] | None = None,
         on_busy: Callable[[], None] | None = None,
+        lookups: LookupTypes = NO_LOOKUPS,
     ) -> Self:
         """Connect to Postgres 15-18.
 
@@ -104,6 +110,7 @@ class Store:
         unsafe: accept a server that may lose acknowledged writes; otherwise every new connection is checked.
         on_wait: told how many seconds each request, or statement of shared reads, waited for a connection.
         on_busy: told of every read that was refused since too many wait.
+        lookups: types whose values are written down so that handles are found by them.
         Raises StoreUnavailable, or SettingsError for a database that we refuse.
         """
         settings = {"application_name": "handlegrid", **SESSION_SETTINGS}
@@ -147,7 +154,7 @@ class Store:
             )
         opened = True
         lanes = [ReadLane(connect, outage) for _ in range(LANES_MAX)]
-        return cls(pool, SharedReads(lanes, on_wait=on_wait, on_busy=on_busy), on_wait)
+        return cls(pool, SharedReads(lanes, on_wait=on_wait, on_busy=on_busy), on_wait, lookups)
 
     async def close(self) -> None:
         """Close every connection, after what is running has ended; at once when the database hangs."""
@@ -177,7 +184,7 @@ class Store:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                yield Writing(connection)
+                yield Writing(connection, self.lookups)
             except BaseException:
                 await transaction.rollback()
                 raise

@@ -15,6 +15,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from protocol.value import ValueList
+from registry.lookups import Entry, LookupTypes
 from registry.prefixes import PREFIX_COLUMNS, PrefixRow, prefix_row
 
 COPY_ROWS_MIN: Final = 32
@@ -22,6 +23,7 @@ COPY_ROWS_MIN: Final = 32
 COPY_LOCK_WAIT: Final = "100ms"
 """How long COPY waits for another writer of the same key; well under the server's deadlock_timeout of a second."""
 
+NO_LOOKUPS: Final = LookupTypes(folded=frozenset())
 _ROW_COLUMNS: Final = (
     "key", "name", "prefix", "public_values", "public_count", "restricted_values", "restricted_count", "state",
     "version", "changed_ms",
@@ -54,6 +56,22 @@ _UPDATE: Final = """
         $9::bigint[]) AS given (key, name, public_values, public_count, restricted_values, restricted_count, state,
         version, changed_ms)
     WHERE handles.key = given.key"""
+_INSERT_WITH_LOOKUPS: Final = f"""
+    WITH fresh AS ({_INSERT}), entered AS (
+        INSERT INTO handle_lookups (type, data, key)
+        SELECT given.* FROM unnest($11::bytea[], $12::bytea[], $13::bytea[]) AS given (type, data, key)
+        JOIN fresh ON fresh.key = given.key
+        ON CONFLICT DO NOTHING
+    )
+    SELECT key FROM fresh"""  # noqa: S608 - statements of our own
+_KEEP_VERSIONS_TELLING: Final = f"{_KEEP_VERSIONS} RETURNING key, public_values, public_count, state"
+_ADD_LOOKUPS: Final = """
+    INSERT INTO handle_lookups (type, data, key) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
+    ON CONFLICT DO NOTHING"""
+_DROP_LOOKUPS: Final = """
+    DELETE FROM handle_lookups AS l USING unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS given (type, data, key)
+    WHERE l.type = given.type AND l.data = given.data AND l.key = given.key"""
+_LOOKUP_COLUMNS: Final = ("type", "data", "key")
 _SAVE_PREFIX: Final = f"""
     INSERT INTO prefixes ({PREFIX_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT (prefix) DO UPDATE SET name = excluded.name, homed = excluded.homed,
@@ -83,6 +101,10 @@ class State(IntEnum):
     """It keeps its values, and answers that it is suspended."""
     RETIRED = 4
     """For good; its values tell so."""
+
+
+IN_FORCE: Final = frozenset({State.STORED, State.RETIRED})
+"""States of handles whose values count."""
 
 
 class Action(IntEnum):
@@ -118,7 +140,7 @@ class Row:
     @property
     def in_force(self) -> bool:
         """Whether what it says counts: it exists, and is neither a draft nor suspended."""
-        return self.state in (State.STORED, State.RETIRED)
+        return self.state in IN_FORCE
 
     @property
     def public(self) -> ValueList:
@@ -140,8 +162,12 @@ LogEntry = tuple[bytes, bytes, int, int, int]
 class Writing:
     """What can be done inside one write transaction."""
 
-    def __init__(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+    def __init__(
+        self, connection: "PoolConnectionProxy[asyncpg.Record]", lookups: LookupTypes = NO_LOOKUPS
+    ) -> None:
+        """Prepare. lookups: types whose values are found again; none costs nothing."""
         self.connection = connection
+        self.lookups = lookups
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those keys that have one, without locking them."""
@@ -154,9 +180,14 @@ class Writing:
     async def insert(self, rows: Sequence[NewRow]) -> set[bytes]:
         """Insert rows, each key once, and say which were inserted; a key that has a row already is left alone."""
         ordered = sorted(rows, key=itemgetter(0))
-        if len(ordered) >= COPY_ROWS_MIN and await self._copied(ordered):
+        entries = sorted(self._entries_of_new(ordered))
+        if len(ordered) >= COPY_ROWS_MIN and await self._copied(ordered, entries):
             return {row[0] for row in ordered}
-        inserted = await self.connection.fetch(_INSERT, *columns_of(ordered, len(_ROW_COLUMNS)))
+        columns = columns_of(ordered, len(_ROW_COLUMNS))
+        if entries:
+            inserted = await self.connection.fetch(_INSERT_WITH_LOOKUPS, *columns, *columns_of(entries, 3))
+        else:
+            inserted = await self.connection.fetch(_INSERT, *columns)
         return {record[0] for record in inserted}
 
     async def update(self, rows: Sequence[Row]) -> None:
@@ -172,11 +203,48 @@ class Writing:
             [row.version for row in rows],
             [row.changed_ms for row in rows],
         ]
-        await self.connection.execute(
-            _KEEP_VERSIONS, [row.key for row in rows], [row.changed_ms for row in rows]
-        )
+        ended = [row.changed_ms for row in rows]
+        if self.lookups:
+            earlier = await self.connection.fetch(_KEEP_VERSIONS_TELLING, columns[0], ended)
+            await self._renew_lookups(earlier, rows)
+        else:
+            await self.connection.execute(_KEEP_VERSIONS, columns[0], ended)
         status = await self.connection.execute(_UPDATE, *columns)
         assert status == f"UPDATE {len(rows)}", status
+
+    async def add_lookups(self, entries: Iterable[Entry]) -> None:
+        """Enter values by which handles are found; those that are there already stay."""
+        ordered = sorted(entries)
+        if ordered:
+            await self.connection.execute(_ADD_LOOKUPS, *columns_of(ordered, 3))
+
+    async def drop_lookups(self, entries: Iterable[Entry]) -> None:
+        """Remove values by which handles were found."""
+        ordered = sorted(entries)
+        if ordered:
+            await self.connection.execute(_DROP_LOOKUPS, *columns_of(ordered, 3))
+
+    def entries_of(self, key: bytes, public_values: bytes, public_count: int, state: int) -> set[Entry]:
+        """The values by which a row is found: none while it is not in force."""
+        if state not in IN_FORCE:
+            return set()
+        return self.lookups.entries(key, ValueList(public_values, public_count))
+
+    def _entries_of_new(self, rows: Sequence[NewRow]) -> set[Entry]:
+        if not self.lookups:
+            return set()
+        return {entry for row in rows for entry in self.entries_of(row[0], row[3], row[4], row[7])}
+
+    async def _renew_lookups(self, earlier: Iterable[Iterable[Any]], rows: Sequence[Row]) -> None:
+        """Let what handles are found by follow what they become; mostly nothing changes."""
+        old = {entry for record in earlier for entry in self.entries_of(*record)}
+        new = {
+            entry
+            for row in rows
+            for entry in self.entries_of(row.key, row.public_values, row.public_count, row.state)
+        }
+        await self.drop_lookups(old - new)
+        await self.add_lookups(new - old)
 
     async def prefix_rows(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
         """What the node knows of those folded prefixes of which it knows anything."""
@@ -209,12 +277,16 @@ class Writing:
             row.has_ranges,
         )
 
-    async def _copied(self, rows: Sequence[NewRow]) -> bool:
+    async def _copied(self, rows: Sequence[NewRow], entries: Sequence[Entry]) -> bool:
         """Whether COPY could insert the rows; if not, none of them is inserted."""
         try:
             async with self.connection.transaction():
                 await self.connection.execute(f"SET LOCAL lock_timeout = '{COPY_LOCK_WAIT}'")
                 await self.connection.copy_records_to_table("handles", records=rows, columns=_ROW_COLUMNS)
+                if entries:
+                    await self.connection.copy_records_to_table(
+                        "handle_lookups", records=entries, columns=_LOOKUP_COLUMNS
+                    )
                 await self.connection.execute("SET LOCAL lock_timeout TO DEFAULT")
         except (asyncpg.UniqueViolationError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             return False

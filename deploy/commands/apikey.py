@@ -23,7 +23,7 @@ from registry.accounts.service import Accounts
 from registry.api.schemas.apikeys import ApiKeyFilter, ApiKeyShown, ApiKeyView, KeyRotation, NewApiKey
 from registry.node import open_node
 from registry.outcomes import COMMAND
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 from registry.settings import RegistrySettings, load_registry_settings
 
 RIGHTS: Final = [str(right) for right in Right]

@@ -15,7 +15,7 @@ from deploy.commands.sites import address_option, site_given, site_option
 from registry.allocation.lifecycle import PrefixState
 from registry.api.schemas.prefixes import HistoryView, NewRoute, PrefixFilter, PrefixItem
 from registry.client import RegistryClient
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 
 STATES: Final = [str(state) for state in PrefixState]
 

@@ -14,7 +14,7 @@ from registry.accounts.roles import Role
 from registry.accounts.user import SignIn
 from registry.api.schemas.users import NewUser, UserFilter, UserView
 from registry.client import RegistryClient
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 
 ROLES: Final = [str(role) for role in Role]
 PASSWORD_OCTETS_MAX: Final = 4_096

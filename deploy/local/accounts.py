@@ -18,7 +18,7 @@ from registry.accounts.service import HOST, Accounts
 from registry.allocation.commands import assign
 from registry.node import Node
 from registry.outcomes import COMMAND, Origin
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 
 TOKEN_CHARACTERS_MAX: Final = 200
 ENTERPRISE: Final = Profile(

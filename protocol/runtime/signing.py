@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -23,6 +24,7 @@ from protocol.credential import sign
 from protocol.errors import HandleError
 from protocol.message import Message
 from protocol.runtime.memory_cache import MemoryCache
+from protocol.signature import SHA256, sign_octets
 from protocol.transport.base import Peer
 from protocol.transport.source import SourceCheck, Verdict
 
@@ -41,6 +43,8 @@ NICENESS: Final = 10  # of the signing thread: a tenth of the share of whoever a
 PER_SOURCE: Final = "signatures_per_source"
 WAITING: Final = "signatures_waiting"
 """Names of the limits."""
+
+T = TypeVar("T")
 
 
 class TooManySignatures(HandleError):
@@ -106,16 +110,24 @@ class Signer:
         """
         if response.credential:
             return response
-        if self._waiting >= SIGNATURES_WAITING_MAX:
-            self._refuse(WAITING)
         flagged = replace(
             response, header=replace(response.header, op_flags=response.header.op_flags | OpFlag.CERT)
         )
+        return await self._in_turn(partial(sign, replace(flagged, signed_octets=None), self._key))
+
+    async def sign_octets(self, octets: bytes, peer: Peer) -> bytes:
+        """A bare signature of octets, hashed with SHA-256; they begin with a nonce of ours, so that nobody else says
+        what is signed. Raises TooManySignatures for this source, or when too many wait.
+        """
+        self.admit(peer)
+        return await self._in_turn(partial(sign_octets, octets, self._key, SHA256))
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        if self._waiting >= SIGNATURES_WAITING_MAX:
+            self._refuse(WAITING)
         self._waiting += 1
         try:
-            signed = await asyncio.get_running_loop().run_in_executor(
-                self._thread, sign, replace(flagged, signed_octets=None), self._key
-            )
+            signed = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
             self._waiting -= 1
         self._observer.signature("signed")

@@ -131,7 +131,9 @@ class WireServer(ABC):
         signer = self.signer
         if signer is None:
             return self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, NO_SERVER_KEY)
-        repeated = signer.repeat(octets, peer)
+        # Datagrams come twice; over a connection the same octets may be somebody else's, who has not logged in.
+        may_repeat = peer.transport == "udp" and not request.envelope.session_id
+        repeated = signer.repeat(octets, peer) if may_repeat else None
         if repeated is not None:
             return Answer(octets=repeated)
         try:
@@ -142,7 +144,7 @@ class WireServer(ABC):
             return self.failed(request, peer, error)
         signed = response.encode()
         if answer.more is None:
-            if not request.envelope.session_id:  # a session has rules of its own about what comes twice
+            if may_repeat:
                 signer.keep(octets, peer, signed)
             return Answer(octets=signed, keep_open=answer.keep_open)
         return Answer(octets=signed, more=_signed(answer.more, signer), keep_open=answer.keep_open)

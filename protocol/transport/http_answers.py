@@ -10,7 +10,9 @@ from protocol.codes import ResponseCode
 from protocol.jsonform import record_to_json
 
 SERVER: Final = "handlegrid"  # no version: whoever looks for a weak one shall not be told
-READING: Final = "GET, HEAD, OPTIONS"
+READERS: Final = ("GET", "HEAD")
+READ_FIELDS: Final = ("Accept", "Content-Type", "X-Requested-With")
+READING: Final = ", ".join((*READERS, "OPTIONS"))
 _EXPOSED: Final = ("Content-Length", "Retry-After")
 _PREFLIGHT_LIFE_S: Final = 86_400  # browsers keep it for two hours at most
 
@@ -39,13 +41,18 @@ def for_any_origin(exposed: Sequence[str] = ()) -> dict[str, str]:
     }
 
 
-def preflight() -> web.Response:
-    """The answer to a browser that asks what scripts may do here: read, and send no credentials."""
+def preflight(methods: Sequence[str] = READERS, fields: Sequence[str] = READ_FIELDS) -> web.Response:
+    """The answer to a browser that asks what scripts may do here: read, unless more is said.
+
+    A browser never adds credentials of its own: the origin is any, which forbids them.
+    methods: beside OPTIONS. fields: of a request, that a script may set.
+    """
+    allowed = ", ".join((*methods, "OPTIONS"))
     headers = {
         **for_any_origin(),
-        "Allow": READING,
-        "Access-Control-Allow-Methods": READING,
-        "Access-Control-Allow-Headers": "Accept, Content-Type, X-Requested-With",
+        "Allow": allowed,
+        "Access-Control-Allow-Methods": allowed,
+        "Access-Control-Allow-Headers": ", ".join(fields),
         "Access-Control-Max-Age": str(_PREFLIGHT_LIFE_S),
     }
     return web.Response(status=204, headers=headers)

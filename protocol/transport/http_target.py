@@ -58,10 +58,15 @@ def parse_target(raw: str) -> Target:
     if len(raw) > MAX_TARGET_OCTETS:
         raise BadTarget(f"The request target has more than {MAX_TARGET_OCTETS} octets.")
     path, _, query = raw.partition("?")
+    return Target(path=percent_decode(path), parameters=parse_parameters(query))
+
+
+def parse_parameters(query: str) -> dict[str, list[str]]:
+    """Decode a query, or a form in a body, to the values of each parameter in their order. Raises BadTarget."""
     parameters: dict[str, list[str]] = {}
     for name, value in _parameters(query):
         parameters.setdefault(name, []).append(value)
-    return Target(path=percent_decode(path), parameters=parameters)
+    return parameters
 
 
 def percent_decode(text: str) -> bytes:

@@ -83,7 +83,7 @@ class People:
     ) -> None:
         """Write fields of a person, each over what was there of it."""
         sealed = [
-            self._sealer.seal_octets(_binding(person, field), value.encode())
+            self._sealer.seal_octets(binding(person, field), value.encode())
             for field, value in fields.items()
         ]
         await connection.execute(_PUT, person, purpose.value, None, list(fields), sealed)
@@ -108,7 +108,7 @@ class People:
         return [
             PersonalField(
                 field=field,
-                value=self._sealer.open_octets(_binding(person, field), sealed).decode(),
+                value=self._sealer.open_octets(binding(person, field), sealed).decode(),
                 purpose=purpose,
                 retain_until=retain_until,
             )
@@ -138,6 +138,6 @@ class People:
         return len(records)
 
 
-def _binding(person: str, field: str) -> bytes:
+def binding(person: str, field: str) -> bytes:
     """What a sealed field is bound to, so that it opens nowhere else."""
     return f"{person}/{field}".encode()

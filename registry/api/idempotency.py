@@ -85,7 +85,12 @@ class Claim:
     @property
     def purpose(self) -> bytes:
         """What a stored secret is bound to."""
-        return f"idempotency/{self.caller}/{self.key}".encode()
+        return purpose_of(self.caller, self.key)
+
+
+def purpose_of(caller: str, key: str) -> bytes:
+    """What the answer to a caller's request with this key is bound to where it is kept sealed."""
+    return f"idempotency/{caller}/{key}".encode()
 
 
 def claim_of(header: str, *, caller: str, method: str, raw_target: str, body: bytes) -> Claim:

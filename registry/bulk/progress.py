@@ -9,7 +9,7 @@ from registry.bulk.report import ImportCounts, ImportReport, Progress
 BAR_INTERVAL_S: Final = 0.2  # redrawn five times a second: fluent to the eye, nothing to the terminal
 LINE_INTERVAL_S: Final = 5.0  # a log of an hour's import stays under a thousand lines
 BAR_CELLS: Final = 28
-_ERASE_LINE: Final = "\r\x1b[K"
+ERASE_LINE: Final = "\r\x1b[K"
 
 
 def progress_for(stream: TextIO) -> Progress:
@@ -41,12 +41,12 @@ class ProgressBar:
         if now_s < self._due_s:
             return
         self._due_s = now_s + BAR_INTERVAL_S
-        self._stream.write(_ERASE_LINE + describe(counts, elapsed_s, bar=True))
+        self._stream.write(ERASE_LINE + describe(counts, elapsed_s, bar=True))
         self._stream.flush()
 
     def ended(self, report: ImportReport) -> None:
         """Erase the line, so that the report starts on a clean one."""
-        self._stream.write(_ERASE_LINE)
+        self._stream.write(ERASE_LINE)
         self._stream.flush()
 
 
@@ -84,7 +84,7 @@ def describe(counts: ImportCounts, elapsed_s: float, *, bar: bool) -> str:
         share = min(counts.read_octets / counts.file_octets, 1.0)
         if share > 0:
             parts.append(f"{format_duration(elapsed_s / share - elapsed_s)} left")
-        parts.insert(0, f"{_draw_bar(share)} {share:4.0%}" if bar else f"{share:4.0%}")
+        parts.insert(0, f"{draw_bar(share)} {share:4.0%}" if bar else f"{share:4.0%}")
     return "  ".join(parts)
 
 
@@ -98,6 +98,7 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02}m"
 
 
-def _draw_bar(share: float) -> str:
+def draw_bar(share: float) -> str:
+    """Return a bar of which a share from 0 to 1 is filled."""
     filled = int(share * BAR_CELLS)
     return "[" + "#" * filled + "-" * (BAR_CELLS - filled) + "]"

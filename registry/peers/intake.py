@@ -12,7 +12,7 @@ from registry.context import Context
 from registry.peers.pages import NUMBER_MAX, Page, RestForm, RowForm, VersionForm
 from registry.record import Refusal, check_total, parse_stored, split, stamp_octets, take_in
 from registry.transaction import Transaction
-from registry.writing import Action, State
+from registry.writing import LIST_PREFIX, Action, State, Writing, rows_in_order
 
 DROP_ROWS: Final = 1_000
 """Rows that are dropped in one transaction."""
@@ -95,6 +95,12 @@ async def _write_rows(transaction: Transaction, prefix: bytes, rows: Sequence[Ro
     connection = transaction.connection
     await connection.execute(_PUT_ROWS, *_columns(list(stored.values())), prefix)
     await connection.execute(_DROP_STATES, list(stored))
+    writing = transaction.writing
+    if writing.lookups:
+        entries = (
+            writing.entries_of(key, columns[2], columns[3], columns[6]) for key, columns in stored.items()
+        )
+        await writing.add_lookups({entry for found in entries for entry in found})
     why = [(key, *form.why) for key, form in zip(stored, rows, strict=True) if form.why is not None]
     if why:
         await connection.execute(_PUT_STATES, *_columns(why))
@@ -188,10 +194,19 @@ def _time(milliseconds: int) -> int:
     return milliseconds
 
 
+async def _drop_lookups(writing: Writing, prefix: bytes) -> None:
+    """Remove what the rows are found by that are dropped next."""
+    rows = rows_in_order(await writing.connection.fetch(LIST_PREFIX, prefix, b"", DROP_ROWS))
+    entries = (writing.lookups.entries(row.key, row.public) for row in rows)
+    await writing.drop_lookups({entry for found in entries for entry in found})
+
+
 async def drop_some(transaction: Transaction, prefix: bytes) -> bool:
     """Drop a part of what is below a folded prefix that is not homed; False when nothing was left of it."""
     row = await transaction.prefix_row(prefix)
     assert row is None or not row.homed, "what is homed is never dropped"
+    if transaction.writing.lookups:
+        await _drop_lookups(transaction.writing, prefix)
     dropped: int = await transaction.connection.fetchval(_DROP_ROWS, prefix, DROP_ROWS)
     if dropped == DROP_ROWS:
         return True

@@ -4,8 +4,10 @@ Paths are matched on the raw request target, since a handle may hold any octet, 
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import quote_from_bytes
 
 import structlog
 from aiohttp import web
@@ -19,19 +21,47 @@ from protocol.runtime.traffic import AnswerObserver
 from protocol.site import Site
 from protocol.transport.http import peer_host
 from protocol.transport.http_answers import REFUSAL_FORM, for_any_origin, preflight
-from protocol.transport.http_target import Target, parse_target
+from protocol.transport.http_target import parse_target
 from registry.api.app import PATH as API_PATH
 from registry.api.app import ApiApp
 from registry.api.respond import front_end_problem, response_code
-from registry.rest.handles import HandleRequest, HandlesApi
-from registry.rest.problem import CODE_KEY, Problem, json_response
-from registry.rest.values import MAX_BODY_OCTETS
+from registry.rest.handles import HandlesApi
+from registry.rest.listing import ListingApi
+from registry.rest.prefixes import PrefixesApi
+from registry.rest.problem import CODE_KEY, HEADERS, PLAIN, Problem, json_response
+from registry.rest.request import MAX_BODY_OCTETS, RestRequest, form_of, with_parameters_of_body
+from registry.rest.reverse import ReverseApi, belongs_here
+from registry.rest.session_api import SessionApi
+from registry.rest.verifications import VerificationsApi
 
 HANDLES_PATH: Final = b"/api/handles"
+HANDLE_PATH: Final = b"/api/handles/"
+PREFIXES_PATH: Final = b"/api/prefixes"
 SITE_PATH: Final = b"/api/site"
+VERIFICATION_PATH: Final = b"/api/verifications/"
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+"""What scripts of any origin may do: a browser adds no credentials of its own, so a script needs a key, as anybody."""
+FIELDS: Final = ("Accept", "Authorization", "Content-Type", "Origin", "X-Requested-With")
+EXPOSED: Final = ("Location", "WWW-Authenticate", REQUEST_ID_HEADER)
 NO_OPERATION: Final = 0
+BUSY_RETRY_S: Final = 1
+_OPERATIONS: Final = {
+    (HANDLES_PATH, "GET"): OpCode.LIST_HANDLES,
+    (PREFIXES_PATH, "GET"): OpCode.LIST_HOMED_PREFIXES,
+    (PREFIXES_PATH, "POST"): OpCode.HOME_PREFIX,
+    (PREFIXES_PATH, "DELETE"): OpCode.UNHOME_PREFIX,
+    (SITE_PATH, "GET"): OpCode.GET_SITE_INFO,
+    (VERIFICATION_PATH, "GET"): OpCode.VERIFY_CHALLENGE,
+    (HANDLE_PATH, "GET"): OpCode.RESOLUTION,
+    (HANDLE_PATH, "POST"): OpCode.RESOLUTION,
+    (HANDLE_PATH, "PUT"): OpCode.CREATE_HANDLE,
+    (HANDLE_PATH, "DELETE"): OpCode.DELETE_HANDLE,
+}
+"""What a request is counted as, by path or what it begins with, and by method."""
 
 log = structlog.get_logger(__name__)
+
+Act = Callable[[RestRequest], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +69,15 @@ class RestApi:
     """The public HTTP interface of a node: the record API, the site record and the API for organisations."""
 
     handles: HandlesApi
+    listing: ListingApi
+    prefixes: PrefixesApi
+    sessions: SessionApi
+    verifications: VerificationsApi
     api: ApiApp
     site: Site
     on_answer: AnswerObserver
+    reverse: ReverseApi | None = None
+    """None while reverse look-up is off: its path does not exist then."""
 
     def application(self) -> web.Application:
         """Return the application, whose one route takes every request."""
@@ -59,8 +95,7 @@ class RestApi:
         with request_scope(choose_request_id(request.headers.get(REQUEST_ID_HEADER))) as request_id:
             response = await self._answer(request, request_id)
         response.headers[REQUEST_ID_HEADER] = request_id
-        if request.method in {"GET", "HEAD"}:
-            response.headers.update(for_any_origin())
+        response.headers.update(for_any_origin(EXPOSED))
         return self._observed(request, response, response[CODE_KEY], started_s)
 
     def _observed(
@@ -74,100 +109,144 @@ class RestApi:
 
     async def _answer(self, request: web.Request, request_id: str) -> web.Response:
         if request.method == "OPTIONS":
-            response = preflight()
+            response = preflight(METHODS, FIELDS)
             response[CODE_KEY] = int(ResponseCode.SUCCESS)
             return response
-        pretty = False
+        form = PLAIN
         try:
             target = parse_target(request.raw_path)
-            pretty = target.flag("pretty")
-            return await self._route(request, target, request_id)
+            form = form_of(request, target)
+            return await self._route(
+                RestRequest(http=request, target=target, request_id=request_id, form=form)
+            )
         except Problem as problem:
-            return problem.response(pretty=pretty)
+            return problem.response(form)
         except StoreUnavailable:
-            return _store_unavailable(request).response(pretty=pretty)
+            return _store_unavailable(request).response(form)
         except HandleError as error:
             if error.code is ResponseCode.ERROR:  # a fault of ours, whose text is for operators
-                return _internal_error(request, error).response(pretty=pretty)
-            return Problem(error.code, str(error)).response(pretty=pretty)
+                return _internal_error(request, error).response(form)
+            return _refused(error).response(form)
         except (ConnectionError, web.RequestPayloadError):
-            return Problem(ResponseCode.PROTOCOL_ERROR, "The body ended early.").response(pretty=pretty)
+            return Problem(ResponseCode.PROTOCOL_ERROR, "The body ended early.").response(form)
         except Exception as error:
-            return _internal_error(request, error).response(pretty=pretty)
+            return _internal_error(request, error).response(form)
 
-    async def _route(self, request: web.Request, target: Target, request_id: str) -> web.Response:
-        path = target.path
-        if path == SITE_PATH:
-            return self._site(request, target)
-        if path == HANDLES_PATH:
-            return _collection(target)
-        if path.startswith(HANDLES_PATH + b"/"):
-            return await self._handle(request, target, path[len(HANDLES_PATH) + 1 :], request_id)
-        raise Problem(
-            ResponseCode.PROTOCOL_ERROR,
-            "There is nothing at this path; records are at /api/handles/<handle>, all of the API at /api/v1/docs.",
-            status=404,
-        )
-
-    async def _handle(
-        self, request: web.Request, target: Target, name: bytes, request_id: str
-    ) -> web.Response:
-        if not name:
-            raise Problem(ResponseCode.INVALID_HANDLE, "The handle is empty.")
-        handle_request = HandleRequest(
-            http=request, target=target, handle=Handle.parse(name), request_id=request_id
-        )
-        match request.method:
-            case "GET" | "HEAD":
-                return await self.handles.get(handle_request)
-            case "PUT":
-                return await self.handles.put(handle_request)
-            case "DELETE":
-                return await self.handles.delete(handle_request)
+    async def _route(self, request: RestRequest) -> web.Response:
+        path = request.target.path
+        match path:
+            case b"/api/site":
+                return await _by_method(request, {"GET": self._site})
+            case b"/api/handles":
+                return await self._listing(request)
+            case b"/api/prefixes":
+                return await self._prefixes(request)
+            case b"/api/sessions":
+                return await _by_method(request, {"POST": self.sessions.open})
+            case b"/api/sessions/this":
+                acts = {"GET": self.sessions.show, "PUT": self.sessions.answer, "DELETE": self.sessions.end}
+                return await _by_method(request, acts)
+            case _ if path.startswith(HANDLE_PATH):
+                return await self._handle(_about(request, path[len(HANDLE_PATH) :]))
+            case _ if path.startswith(VERIFICATION_PATH):
+                asked = _about(request, path[len(VERIFICATION_PATH) :])
+                return await _by_method(asked, {"GET": self.verifications.get})
+            case _ if self.reverse is not None and belongs_here(path):
+                return await _by_method(request, {"GET": self.reverse.get})
+            case _ if _is_name(path) and request.http.method in ("GET", "HEAD"):
+                return _elsewhere(request, path)
             case _:
-                raise _method_not_allowed("GET, HEAD, PUT, DELETE")
+                raise Problem(
+                    ResponseCode.PROTOCOL_ERROR,
+                    "There is nothing at this path; records are at /api/handles/<handle>, "
+                    "all of the API at /api/v1/docs.",
+                    status=404,
+                )
 
-    def _site(self, request: web.Request, target: Target) -> web.Response:
-        if request.method not in ("GET", "HEAD"):
-            raise _method_not_allowed("GET, HEAD")
-        return json_response(site_reply(self.site), status=200, pretty=target.flag("pretty"))
+    async def _handle(self, request: RestRequest) -> web.Response:
+        """POST asks as GET does, with parameters in its body."""
+        if request.http.method == "POST":
+            target = await with_parameters_of_body(request.http, request.target)
+            request = replace(request, target=target)
+        acts: dict[str, Act] = {
+            "GET": self.handles.get,
+            "POST": self.handles.get,
+            "PUT": self.handles.put,
+            "DELETE": self.handles.delete,
+        }
+        return await _by_method(request, acts)
+
+    async def _listing(self, request: RestRequest) -> web.Response:
+        prefix = request.parameter("prefix")
+        if prefix is None:
+            raise Problem(ResponseCode.INVALID_HANDLE, "The handle is empty.")
+        return await _by_method(_about(request, prefix.encode()), {"GET": self.listing.get})
+
+    async def _prefixes(self, request: RestRequest) -> web.Response:
+        prefix = request.parameter("prefix")
+        if prefix is None:
+            return await _by_method(request, {"GET": self.prefixes.get})
+        acts = {"POST": self.prefixes.home, "DELETE": self.prefixes.unhome}
+        return await _by_method(_about(request, prefix.encode()), acts)
+
+    async def _site(self, request: RestRequest) -> web.Response:
+        return json_response(site_reply(self.site), status=200, form=request.form)
 
 
 def _refusal_form(raw_target: str, status: int, text: str) -> tuple[dict[str, str], bytes] | None:
     return front_end_problem(status, text) if raw_target.startswith(API_PATH) else None
 
 
-def _collection(target: Target) -> web.Response:
-    if "prefix" in target.parameters:
-        raise Problem(ResponseCode.OPERATION_NOT_SUPPORTED, "This server does not list handles.")
-    raise Problem(ResponseCode.INVALID_HANDLE, "The handle is empty.")
-
-
-def _method_not_allowed(allowed: str) -> Problem:
-    return Problem(
+async def _by_method(request: RestRequest, acts: Mapping[str, Act]) -> web.Response:
+    """Do what the method asks for; HEAD is answered as GET, and its body is not sent. Raises Problem 405."""
+    method = request.http.method
+    act = acts.get("GET" if method == "HEAD" else method)
+    if act is not None:
+        return await act(request)
+    allowed = [name for method in acts for name in ([method, "HEAD"] if method == "GET" else [method])]
+    raise Problem(
         ResponseCode.OPERATION_NOT_SUPPORTED,
-        f"Allowed here: {allowed}.",
+        "The method is not allowed here.",
         status=405,
-        headers={"Allow": allowed},
+        headers={"Allow": ", ".join(allowed)},
     )
+
+
+def _about(request: RestRequest, name: bytes) -> RestRequest:
+    if not name:
+        raise Problem(ResponseCode.INVALID_HANDLE, "The handle is empty.")
+    return replace(request, handle=Handle.parse(name))
+
+
+def _is_name(path: bytes) -> bool:
+    """Whether a path is a handle, as it stands behind the address of a proxy: prefixes in use begin with a digit."""
+    return path[1:2].isdigit()
+
+
+def _elsewhere(request: RestRequest, path: bytes) -> web.Response:
+    """Where the record of a handle is: a registry sends browsers to no address of somebody's choice."""
+    place = HANDLES_PATH.decode() + quote_from_bytes(path, safe="/-._~")
+    query = request.http.raw_path.partition("?")[2]
+    response = web.Response(
+        status=302, headers={**HEADERS, "Location": f"{place}?{query}" if query else place}
+    )
+    response[CODE_KEY] = int(ResponseCode.SUCCESS)
+    return response
 
 
 def _operation(request: web.Request) -> int:
     """Return the operation that a request stands for when requests are counted; 0 for a path that is none."""
     path = request.raw_path.partition("?")[0].encode("utf-8", "surrogateescape")
-    if path == SITE_PATH:
-        return OpCode.GET_SITE_INFO
-    if not path.startswith(HANDLES_PATH + b"/"):
-        return NO_OPERATION
-    match request.method:
-        case "PUT":
-            return OpCode.CREATE_HANDLE
-        case "DELETE":
-            return OpCode.DELETE_HANDLE
-        case "GET" | "HEAD":
-            return OpCode.RESOLUTION
-        case _:
-            return NO_OPERATION
+    for start in (HANDLE_PATH, VERIFICATION_PATH):
+        if path.startswith(start):
+            path = start
+    method = "GET" if request.method == "HEAD" else request.method
+    return _OPERATIONS.get((path, method), NO_OPERATION)
+
+
+def _refused(error: HandleError) -> Problem:
+    headers = {"Retry-After": str(BUSY_RETRY_S)} if error.code is ResponseCode.SERVER_TOO_BUSY else None
+    return Problem(error.code, str(error), headers=headers)
 
 
 def _internal_error(request: web.Request, error: Exception) -> Problem:

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from protocol.codes import ResponseCode
@@ -12,8 +11,8 @@ from protocol.transport.http_target import Target
 from protocol.value import HandleValue, ValueList
 from protocol.wire import MAX_VALUES
 from registry.rest.problem import Problem
+from registry.rest.request import decode_json, is_json, read_body
 
-MAX_BODY_OCTETS: Final = 1_048_576  # base64 and JSON around a record of at most 262144 octets take less
 ANY_INDEX: Final = "various"
 
 
@@ -22,14 +21,9 @@ async def read_json(request: web.Request) -> bytes:
 
     Raises Problem: 400 when the media type is not JSON, 413 above MAX_BODY_OCTETS.
     """
-    if not _is_json(request.content_type):
+    if not is_json(request.content_type):
         raise Problem(ResponseCode.PROTOCOL_ERROR, "The Content-Type must be application/json.")
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise Problem(
-            ResponseCode.PROTOCOL_ERROR, f"The body has more than {MAX_BODY_OCTETS} octets.", status=413
-        ) from None
+    return await read_body(request)
 
 
 def parse_values(body: bytes, *, default_ttl_s: int) -> list[HandleValue]:
@@ -38,7 +32,7 @@ def parse_values(body: bytes, *, default_ttl_s: int) -> list[HandleValue]:
     Raises Problem: 4 for what is no JSON or no list of values, 202 for a value that cannot be stored.
     """
     values = []
-    for position, item in enumerate(_items(_decode(body))):
+    for position, item in enumerate(_items(decode_json(body))):
         if not isinstance(item, dict):
             raise Problem(ResponseCode.PROTOCOL_ERROR, f"values[{position}] is no JSON object.")
         try:
@@ -70,17 +64,6 @@ def is_about_single_values(target: Target, values: list[HandleValue]) -> bool:
             "The indexes of the URL are not those of the body; index=various accepts any.",
         )
     return True
-
-
-def _is_json(content_type: str) -> bool:
-    return content_type in ("application/json", "text/json") or content_type.endswith("+json")
-
-
-def _decode(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Problem(ResponseCode.PROTOCOL_ERROR, "The body is not valid JSON.") from None
 
 
 def _items(document: Any) -> list[Any]:

@@ -42,21 +42,18 @@ def make_wire_server(
     registered: Callable[[str, OpCode, Result], None],
     resources: AsyncExitStack,
     *,
+    desk: Desk,
+    proofs: Proofs,
     signer: Signer | None = None,
     worker: int = 0,
 ) -> WireServer:
     """The wire server of one process; resources close it.
 
-    registered: counts writes. worker: the number by which session ids name the process, 0 when it is alone.
+    registered: counts writes. desk, proofs: shared with the other front ends. worker: the number by which session ids
+    name the process, 0 when it is alone.
     """
     operations = node.operations
     clock, wall_clock = time.monotonic, time.time
-    desk = Desk(settings.verification_threads, on_limit=metrics.limit_reached)
-    resources.callback(desk.close)
-
-    async def is_barred(identity: Identity) -> bool:
-        return operations.is_barred is not None and await operations.is_barred(identity)
-
     ids = SessionIds(worker)
     sessions = Sessions(
         ids,
@@ -72,13 +69,7 @@ def make_wire_server(
         operations,
         node.site,
         challenges=ChallengeStore(ids, clock=clock, on_limit=metrics.limit_reached),
-        proofs=Proofs(
-            KnownKeys(operations.context),
-            desk,
-            floors_of(settings),
-            on_result=metrics.authenticated,
-            is_barred=is_barred,
-        ),
+        proofs=proofs,
         replies=StoredReplies(clock=clock, on_limit=metrics.limit_reached),
         status=Status(operations, requests=metrics.requests, clock=clock, wall_clock=wall_clock),
         registered=registered,
@@ -90,6 +81,29 @@ def make_wire_server(
     )
     resources.push_async_callback(server.close)
     return server
+
+
+def make_desk(settings: RegistrySettings, metrics: RegistryMetrics, resources: AsyncExitStack) -> Desk:
+    """Where all front ends of one process have keys worked with; resources close it."""
+    desk = Desk(settings.verification_threads, on_limit=metrics.limit_reached)
+    resources.callback(desk.close)
+    return desk
+
+
+def make_proofs(node: Node, settings: RegistrySettings, metrics: RegistryMetrics, desk: Desk) -> Proofs:
+    """How all front ends of one process check proofs."""
+    operations = node.operations
+
+    async def is_barred(identity: Identity) -> bool:
+        return operations.is_barred is not None and await operations.is_barred(identity)
+
+    return Proofs(
+        KnownKeys(operations.context),
+        desk,
+        floors_of(settings),
+        on_result=metrics.authenticated,
+        is_barred=is_barred,
+    )
 
 
 def floors_of(settings: RegistrySettings) -> Floors:

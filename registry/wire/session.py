@@ -98,7 +98,7 @@ class Session:
         except WireError as error:
             raise Unsigned(f"a credential that is none: {error}") from error
 
-    def seal(self, answered: Message, response: Message) -> bytes:
+    def protect(self, answered: Message, response: Message) -> bytes:
         """The octets of a response: with a MAC when asked for (CERT), encrypted when asked for (ENCR) or needed.
 
         answered: the request. response: whole, but for its credential. Source: PROTOCOL.md §3.10, §5.7.

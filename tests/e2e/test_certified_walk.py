@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from protocol.admin_bodies import HandleRequest
 from protocol.bodies import SiteInfoResponse
 from protocol.client import HandleClient, Opening, Question, load_bundle
 from protocol.client.answers import Found
@@ -23,11 +24,14 @@ from protocol.site import Site
 from protocol.transport.exchanger import Exchanger
 from protocol.valuetypes import PublicKey
 from resolver.settings import ForwardRule
-from tests.integration.deploy.commanding import run_command
+from tests.integration.deploy.commanding import run
 from tests.support.asking import Answered, ask_tcp, ask_udp, resolution, send_udp
+from tests.support.handle_client import HandleClient as Client
+from tests.support.handle_client import Proof
 from tests.support.postgres import TestPostgres
 from tests.support.scratch import scratch_directory
-from tests.support.world import TestNode, TestResolver, World
+from tests.support.vectors import recordings
+from tests.support.world import TestNode, TestResolver, World, url_value
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -217,6 +221,38 @@ async def test_a_registry_signs_values_denials_referrals_and_refusals(
             assert answered.message.has(OpFlag.CERT)
 
 
+async def test_challenges_writes_and_every_message_of_a_list_are_signed(chain: Chain) -> None:
+    node = chain.second
+    key = key_of(node.node.site)
+    stranger = Client(node.address)
+    owner = Client(node.address, proof=Proof("88.100/ADMIN", secret=node.secret.encode()))
+    await node.store({f"88.100/listed-{number}": [url_value("https://a.example/")] for number in range(60)})
+    body = HandleRequest(handle=Handle.parse("88.100/listed-0")).encode()
+
+    challenged = await stranger.ask(OpCode.DELETE_HANDLE, body, flags=CERT)
+    refused = await owner.ask(OpCode.DELETE_HANDLE, body, flags=CERT)
+    listed = await owner.about(OpCode.LIST_HANDLES, "0.NA/88.100", flags=CERT)
+    unknown = await stranger.ask(OpCode.BACKUP_SERVER, b"", flags=CERT)
+
+    assert [reply.rc for reply in (challenged, refused, listed, unknown)] == [402, 400, 1, 5]
+    assert len(listed.messages) > 1
+    for message in (*challenged.messages, *refused.messages, *listed.messages, *unknown.messages):
+        verify(message, key)
+
+
+@pytest.mark.parametrize("recording", [name for name in sorted(recordings()) if "certif" in name])
+async def test_a_recorded_request_gets_a_signature_as_its_version_has_it(
+    chain: Chain, recording: str
+) -> None:
+    entries = recordings()[recording]["messages"]
+    request, answer = (decode_message(bytes.fromhex(entries[at]["hex"])) for at in (0, -1))
+    response = decode_message(await send_udp(chain.second.address, request.encode()))
+
+    verify(response, key_of(chain.second.node.site))
+    assert response.envelope.version == answer.envelope.version
+    assert response.has(OpFlag.CERT)
+
+
 async def test_the_tunnel_brings_signed_answers_too(chain: Chain) -> None:
     response = decode_message(await chain.second.tunnel(resolution(PUMP, flags=int(CERT)).encode()))
     verify(response, key_of(chain.second.node.site))
@@ -299,10 +335,10 @@ async def test_administration_goes_where_the_root_leads_and_believes_what_is_sig
     who = ("--as", chain.second.administrator, "--secret-file", str(secret))
     way = ("--root", str(chain.world.bundle), "--certified")
 
-    await run_command("admin", "create", "88.100/admin-1", "1:URL=https://a.example", "--session", *who, *way)
-    await run_command("admin", "modify", "88.100/admin-1", "1:URL=https://b.example", *who, *way)
-    listed = await run_command("admin", "list", "88.100", *who, *way)
-    nowhere = await run_command("admin", "delete", "88.999/x", *who, *way, code=3)
+    await run("admin", "create", "88.100/admin-1", "1:URL=https://a.example", "--session", *who, *way)
+    await run("admin", "modify", "88.100/admin-1", "1:URL=https://b.example", *who, *way)
+    listed = await run("admin", "list", "88.100", *who, *way)
+    nowhere = await run("admin", "delete", "88.999/x", *who, *way, code=3)
 
     assert (await chain.second.ask("88.100/admin-1")).rc == ResponseCode.SUCCESS
     assert "88.100/admin-1" in listed.out.splitlines()

@@ -8,17 +8,16 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
-from protocol.admin_bodies import ChallengeAnswerRequest, HandleRequest, VerifyRequest, VerifyResponse
-from protocol.challenge import Challenge, answer_with_key, answer_with_secret, read_challenge
-from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag, ResponseCode
-from protocol.handle import Handle, Prefix
-from protocol.message import Message, decode_message
+from protocol.admin_bodies import VerifyRequest, VerifyResponse
+from protocol.challenge import Challenge, answer_with_secret
+from protocol.codes import OpCode, OpFlag, ResponseCode
+from protocol.handle import Prefix
 from protocol.signature import PrivateKey
 from protocol.site import Site
 from protocol.value import SECRET_PERMISSIONS, HandleValue, ValueReference
 from protocol.valuetypes import Admin, PublicKey, ValueReferences
 from registry.settings import OpenNetwork
-from tests.support.asking import Answered, ask_tcp, read_answer, send_tcp
+from tests.support.handle_client import HandleClient, Proof, Reply
 from tests.support.keys import admin_key
 from tests.support.postgres import TestPostgres
 from tests.support.scratch import scratch_directory
@@ -100,31 +99,11 @@ async def administered(node: TestNode, by: str, *, name: str = "thing") -> str:
 
 async def delete(
     node: TestNode, handle: str, identity: str, *, key: PrivateKey | None = None, secret: bytes = b""
-) -> Answered:
+) -> Reply:
     """Delete a handle as who holds this key or secret, over TCP."""
-    body = HandleRequest(handle=Handle.parse(handle)).encode()
-    request = message(OpCode.DELETE_HANDLE, body)
-    challenged = decode_message(await send_tcp(node.address, request.encode()))
-    assert challenged.header.response_code == ResponseCode.AUTHENTICATION_NEEDED
-    challenge = read_challenge(challenged, request)
-    if key is not None:
-        kind, answer = "HS_PUBKEY", answer_with_key(challenge, key, challenged.envelope.version)
-    else:
-        kind, answer = "HS_SECKEY", answer_with_secret(challenge, secret, salt=bytes(16))
-    proof = ChallengeAnswerRequest(kind=kind, key=reference(identity), answer=answer)
-    sent = message(OpCode.CHALLENGE_ANSWER, proof.encode(), session_id=challenged.envelope.session_id)
-    return read_answer(decode_message(await send_tcp(node.address, sent.encode())))
-
-
-def message(op_code: OpCode, body: bytes, *, session_id: int = 0) -> Message:
-    return Message.request(
-        op_code,
-        body,
-        request_id=random.getrandbits(31),
-        expiration=0,
-        flags=DEFAULT_FLAGS,
-        session_id=session_id,
-    )
+    index, _, name = identity.partition(":")
+    proof = Proof(name, key=key, secret=secret, index=int(index))
+    return await HandleClient(node.address, proof=proof).delete(handle)
 
 
 async def test_an_administrator_proves_himself_by_a_key_that_another_node_holds(chain: Chain) -> None:
@@ -239,6 +218,6 @@ async def test_a_node_is_asked_about_its_own_secrets_alone(chain: Chain) -> None
     )
     chain.world.forget()
     for node, is_valid in ((chain.looking, False), (chain.top, True)):
-        answered = await ask_tcp(node.address, message(OpCode.VERIFY_CHALLENGE, body.encode()))
-        assert VerifyResponse.decode(answered.message.body).valid is is_valid
+        reply = await HandleClient(node.address).ask(OpCode.VERIFY_CHALLENGE, body.encode())
+        assert VerifyResponse.decode(reply.body).valid is is_valid
     assert not chain.world.exchanges()

@@ -12,7 +12,7 @@ import pytest
 
 from protocol.codes import DEFAULT_FLAGS, OpCode, ResponseCode
 from protocol.message import Message, decode_message
-from registry.rest.handles import READING
+from registry.operations import READING
 from tests.support.asking import ask_tcp, ask_udp, read_answer, resolution
 from tests.support.registries import HttpAnswer, RunningRegistry, basic, running_registry
 
@@ -139,7 +139,9 @@ async def test_restricted_values_are_for_administrators(plant: RunningRegistry) 
     await plant.put(PUMP, [URL, SECRET, ADMIN])
 
     assert set(data(await plant.get(PUMP))) == {1, 100}
-    assert set(data(await plant.get(PUMP + "?publicOnly=false"))) == {1, 100}
+    asked = await plant.get(PUMP + "?publicOnly=false")
+    assert (asked.status, asked.rc) == (401, 402)
+    assert set(data(await plant.get(PUMP + "?publicOnly=false&type=URL&type=HS_ADMIN"))) == {1, 100}
     assert (await plant.get(PUMP + "?index=2")).rc == 200
     own = await plant.ask("GET", PUMP, headers=plant.authorization)
     assert data(own)[2] == "for administrators"
@@ -275,13 +277,16 @@ ODD_REQUESTS: Final = (
     ("GET", "/", 404, 4),
     ("GET", "/api", 404, 4),
     ("GET", "/api/none", 404, 4),
-    ("GET", "/88.1/pump-7", 404, 4),
+    ("PUT", "/88.1/pump-7", 404, 4),
+    ("GET", "//88.1/pump-7", 404, 4),
     ("POST", "/anything", 404, 4),
     ("PATCH", "/api/handlesx", 404, 4),
     ("GET", "/api/handles", 400, 102),
     ("GET", "/api/handles/", 400, 102),
-    ("GET", "/api/handles?prefix=88.1", 501, 5),
-    ("POST", "/api/handles/88.1/x", 405, 5),
+    ("GET", "/api/handles?prefix=88.1", 401, 402),
+    ("GET", "/api/handles?prefix=", 400, 102),
+    ("POST", "/api/handles?prefix=88.1", 405, 5),
+    ("POST", "/api/handles/88.1/x", 404, 100),
     ("PATCH", "/api/handles/88.1/x", 405, 5),
     ("DELETE", "/api/site", 405, 5),
     ("GET", "/api/handles/88.1/x?index=abc", 400, 4),
@@ -434,19 +439,21 @@ async def test_metrics_and_health_are_told_on_the_admin_listener_only(plant: Run
         assert (await plant.get(path)).status == 404
 
 
-async def test_scripts_of_any_origin_may_read_and_not_write(plant: RunningRegistry) -> None:
-    for path in (PUMP, "/api/site", "/nowhere"):
-        answer = await plant.get(path)
+async def test_scripts_of_any_origin_may_do_what_they_have_a_key_for(plant: RunningRegistry) -> None:
+    """A browser adds no credentials of its own where the origin is any."""
+    answers = [await plant.get(path) for path in (PUMP, "/api/site", "/nowhere", "/88.1/x")]
+    answers += [await plant.put(PUMP, [URL, ADMIN]), await plant.ask("DELETE", PUMP)]
+    for answer in answers:
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert "Access-Control-Allow-Credentials" not in answer.headers
-        assert "Content-Length" in answer.headers["Access-Control-Expose-Headers"]
-    assert "Access-Control-Allow-Origin" not in (await plant.put(PUMP, [URL, ADMIN])).headers
+        exposed = answer.headers["Access-Control-Expose-Headers"]
+        assert {"Content-Length", "Location", "WWW-Authenticate"} <= set(exposed.split(", "))
 
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "PUT"}
     async with plant.session.options(plant.base + PUMP, headers=asked) as preflight:
         assert preflight.status == 204
-        assert preflight.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
-        assert "authorization" not in preflight.headers["Access-Control-Allow-Headers"].lower()
+        assert preflight.headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+        assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"].split(", ")
 
 
 async def test_https_and_http_share_a_port(

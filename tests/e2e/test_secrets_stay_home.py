@@ -1,12 +1,14 @@
 """Personal data and secrets, planted through every route that takes them, are found nowhere but where they belong.
 
 A node runs as a process of its own on a Postgres of its own. What is planted comes from the table of routes, so that a
-new field cannot be forgotten. Searched are every answer, the log, the metrics, every table, and the very files of the
-database and of the node.
+new field cannot be forgotten; files are imported, and the node key is rotated meanwhile. Searched are every answer, the
+log, the metrics, what commands print, every notification of the database, every table (rows, versions, the log of
+transactions, the audit, kept answers), a dump of it, and the very files of the database and of the node.
 """
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,11 +18,17 @@ from typing import Any, Final
 import aiohttp
 import asyncpg
 
+from deploy.local.binaries import find_binaries
 from registry.accounts.roles import ORGANISATION_ROLES, Role
 from registry.accounts.tokens import TokenKind, new_token
 from registry.api.route import Access, Route
 from registry.api.table import ROUTES
+from registry.audit.numbering import CHANNEL
 from registry.ids import new_id
+from registry.key_rotation import KeyRotation
+from registry.node import open_node
+from registry.resealing import TABLES, tally
+from tests.integration.deploy.commanding import run_command
 from tests.support.api import (
     ApiAnswer,
     ApiUser,
@@ -70,6 +78,8 @@ class Stage:
     side: Side
     answers: list[tuple[str, ApiAnswer]] = field(default_factory=list)
     """By name of the route."""
+    notices: list[str] = field(default_factory=list)
+    """Payloads of the database's notifications."""
     credentials: list[str] = field(default_factory=list)
     """Tokens and keys that the node has made, or was shown."""
 
@@ -106,7 +116,9 @@ def route_of(name: str) -> Route:
 @asynccontextmanager
 async def stage(postgres: TestPostgres, scratch: Path) -> AsyncIterator[Stage]:
     """A node with an enterprise that has one of everything; all of it made through the API."""
-    node = NodeProcess(postgres.database(), scratch, homes=["88.100"], log_level="debug")
+    node = NodeProcess(
+        postgres.database(), scratch, homes=["88.100"], log_level="debug", reverse_lookup="open"
+    )
     async with aiohttp.ClientSession() as session:
         try:
             await node.start()
@@ -123,9 +135,21 @@ async def stage(postgres: TestPostgres, scratch: Path) -> AsyncIterator[Stage]:
                 node=node, operator=operator, reviewer=reviewer, administrator=administrator, side=side
             )
             await furnish(made)
-            yield made
+            async with listening(made):
+                yield made
         finally:
             await node.stop()
+
+
+@asynccontextmanager
+async def listening(stage: Stage) -> AsyncIterator[None]:
+    """Keep what the database tells everybody who listens."""
+    connection = await asyncpg.connect(stage.node.settings.dsn())
+    await connection.add_listener(CHANNEL, lambda *notice: stage.notices.append(str(notice[-1])))
+    try:
+        yield
+    finally:
+        connection.terminate()
 
 
 async def furnish(stage: Stage) -> None:
@@ -163,14 +187,23 @@ async def test_what_is_planted_is_found_nowhere_else(own_postgres: TestPostgres,
         await plant_in_sign_ins(on)
         await plant_in_values(on)
         await plant_in_credentials(on)
+        printed = await plant_in_imports(on, scratch)
         await read_everything(on)
         metrics = await fetch(on.node.admin_base + "/metrics")
         await search_tables(on)
+        await rotate_node_key(on)
+        await search_tables(on)
+        dump = await asyncio.to_thread(dump_of, on.node.settings.dsn())
         await plant_during_an_outage(on, own_postgres)
         on.credentials = sorted(set(on.credentials))
         assert len(on.credentials) > 10, "the tokens of everybody are searched for"
         check_answers(on)
         assert finds(metrics, on.credentials) == [], "in the metrics"
+        assert finds(printed.encode(), on.credentials) == [], "printed by a command"
+        assert finds(dump, on.credentials) == [], "in a dump"
+        assert CONTROL in dump
+        assert on.notices, "the database tells what has changed"
+        assert finds("\n".join(on.notices).encode(), on.credentials) == [], "in a notification"
     assert finds(on.node.log(), on.credentials) == [], "in the log"
     assert b"listening" in on.node.log()
     own_postgres.stop()
@@ -295,10 +328,40 @@ async def write_records(on: Stage, identity: str, secret: str, value: dict[str, 
                 assert response.status < 500, octets
 
 
+async def plant_in_imports(on: Stage, directory: Path) -> str:
+    """A file with keys of administrators, one of which the public could read; gives what was printed."""
+    file = directory / "records.jsonl"
+    with file.open("w") as lines:
+        for permissions in ("1100", "1110"):
+            data = {"format": "string", "value": planted_text("password")}
+            values = [{"index": 300, "type": "HS_SECKEY", "data": data, "permissions": permissions}]
+            lines.write(json.dumps({"handle": f"88.100/I-{permissions}", "values": values}) + "\n")
+    rejects = directory / "rejects.jsonl"
+    words = ("import", str(file), "--config", str(on.node.settings_file), "--rejects", str(rejects))
+    ended = await asyncio.to_thread(run_command, words)
+    assert ended.code == 1, ended
+    assert "1" in ended.out
+    assert finds(rejects.read_bytes()), "the row that was rejected, for whom it belongs to"
+    assert rejects.stat().st_mode & 0o777 == 0o600
+    return ended.out + ended.err
+
+
+async def rotate_node_key(on: Stage) -> None:
+    """Everything is opened and sealed again."""
+    settings = on.node.settings
+    async with open_node(settings) as node:
+        rotation = KeyRotation(node.operations, settings.sealing_key_file(), settle_s=0)
+        _, state = await rotation.rotate(lambda _: None)
+        assert (state.held, state.broken) == (0, set())
+        assert (await tally(node.store))[2].keys() == {table.name for table in TABLES}, "all have something"
+        assert await rotation.retire() == (1,)
+
+
 async def plant_in_credentials(on: Stage) -> None:
     """Credentials that are wrong, misplaced or of somebody else; and those that the node makes."""
     whoami, body = route_of("whoami"), {"overlap_days": 1}
-    rotated = (await on.ask(on.administrator, route_of("key.rotate"), body)).expect(200)
+    once = {"Idempotency-Key": "rotating-a-key"}
+    rotated = (await on.ask(on.administrator, route_of("key.rotate"), body, headers=once)).expect(200)
     key = on.administrator.holding(rotated["token"])
     (await on.ask(key, whoami)).expect(200)
     for kind in TokenKind:
@@ -366,6 +429,12 @@ async def search_tables(on: Stage) -> None:
         assert controls, "what is no secret can be found"
     finally:
         await connection.close()
+
+
+def dump_of(dsn: str) -> bytes:
+    """The whole database as a backup has it."""
+    program = find_binaries() / "pg_dump"
+    return subprocess.run([program, "--no-owner", dsn], check=True, capture_output=True).stdout
 
 
 async def fetch(url: str) -> bytes:

@@ -25,7 +25,7 @@ class NodeProcess:
         self.settings = registry_settings(dsn, directory, **changes)
         self.log_file = directory / "node.log"
         self._file = directory / "node.toml"
-        self._file.write_text(_toml(self.settings))
+        self._file.write_text(settings_text(self.settings))
         self._options = ["--unsafe"] if unsafe else []
         self.process: asyncio.subprocess.Process | None = None
 
@@ -84,7 +84,7 @@ class NodeProcess:
             return False
 
 
-def _toml(settings: RegistrySettings) -> str:
+def settings_text(settings: RegistrySettings) -> str:
     """The settings that are not the usual ones, as a settings file."""
     usual = {field.name: field.default for field in msgspec.structs.fields(RegistrySettings)}
     lines = ["[registry]"]

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from protocol.runtime.server_key import load_server_key, make_server_key
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 
 
 def give_server_key(path: Path, number: int) -> None:

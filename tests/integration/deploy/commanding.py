@@ -52,7 +52,7 @@ class Desk:
 
     async def run(self, *words: str, code: int | None = 0, said: str = "") -> Ended:
         """Run a command, which must end with this code (None: any); said: what is typed."""
-        return await run_command(*words, code=code, said=said)
+        return await run(*words, code=code, said=said)
 
     async def json(self, *words: str, code: int | None = 0) -> Any:
         """Run a command for machines."""
@@ -96,14 +96,15 @@ class _OfThread(io.StringIO):
         return self._other.write(text)
 
 
-async def run_command(*words: str, code: int | None = 0, said: str = "") -> Ended:
+async def run(*words: str, code: int | None = 0, said: str = "") -> Ended:
     """Run a command, which must end with this code (None: any); said: what is typed."""
-    ended = await asyncio.to_thread(_run, words, said)
+    ended = await asyncio.to_thread(run_command, words, said)
     assert code is None or ended.code == code, f"{words}: {ended.code}\n{ended.out}\n{ended.err}"
     return ended
 
 
-def _run(words: tuple[str, ...], said: str) -> Ended:
+def run_command(words: tuple[str, ...], said: str = "") -> Ended:
+    """Run a command to its end, in a thread of the caller's."""
     out, err = _OfThread(sys.stdout), _OfThread(sys.stderr)
     code: object = 0
     with (

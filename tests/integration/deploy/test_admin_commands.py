@@ -23,7 +23,7 @@ from protocol.message import decode_envelope
 from protocol.site import InterfaceProtocol
 from protocol.transport.exchanger import Exchanger
 from protocol.value import HandleValue, ValueReference
-from tests.integration.deploy.commanding import Ended, run_command
+from tests.integration.deploy.commanding import Ended, run
 from tests.support.keys import admin_key
 from tests.support.postgres import TestPostgres
 from tests.support.wired import ADMIN, Wired, fresh, wired
@@ -76,7 +76,7 @@ class Terminal:
 
     async def run(self, *words: str, code: int = 0) -> Ended:
         """Run a command of `handlegrid admin`."""
-        return await run_command("admin", *words, code=code)
+        return await run("admin", *words, code=code)
 
     async def data(self, name: str) -> dict[int, str]:
         """The public values of a handle."""

@@ -9,6 +9,8 @@ from protocol.generations import Generations
 from protocol.handle import Handle, Prefix
 from protocol.value import DEFAULT_PERMISSIONS, SECRET_PERMISSIONS, HandleValue, ValueList, ValueReference
 from protocol.valuetypes import ALL_PERMISSIONS, Admin
+from registry.lookups import LookupTypes
+from registry.node_keys import NodeKeys
 from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Actor, Answer, Creation, Found, Identity, Result
 from registry.prefixes import Prefixes, PrefixRow
@@ -49,14 +51,19 @@ class Bench:
         self.dsn = dsn
         self.now_s = 1_800_000_000.0
         self.generations = Generations()
-        self.sealer = Sealer(NODE_KEY)
+        self.sealer = Sealer(NodeKeys.first(NODE_KEY))
         self.prefixes = Prefixes(store.prefix_rows, self.generations)
         self.operations = self.make_operations()
 
     @classmethod
-    async def open(cls, dsn: str, *, homes: Sequence[str], connections_max: int = 8) -> Self:
+    async def open(
+        cls, dsn: str, *, homes: Sequence[str], connections_max: int = 8, lookups: Sequence[str] = ()
+    ) -> Self:
         """Open a node that homes these prefixes; 300:88.100/ADMIN administers them."""
-        bench = cls(await Store.open(dsn, connections_max=connections_max, unsafe=True), dsn)
+        store = await Store.open(
+            dsn, connections_max=connections_max, unsafe=True, lookups=LookupTypes.of(lookups)
+        )
+        bench = cls(store, dsn)
         for home in homes:
             await bench.home(home)
         return bench

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.handle import Prefix
+from registry.lookups import LookupTypes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class TestSettings:
     udp_administration: bool = False
     tls_certificate_file: Path | None = None
     database_connections_min: int = 1
+    lookup_types: tuple[str, ...] = ()
     database_connections_max: int = 4
 
     def dsn(self) -> str:
@@ -32,6 +34,9 @@ class TestSettings:
 
     def sealing_key_file(self) -> Path:
         return self.data_dir / "node.key"
+
+    def lookups(self) -> LookupTypes:
+        return LookupTypes.of(self.lookup_types)
 
     def published_addresses(self) -> tuple[str, ...]:
         return (self.address,)

@@ -161,5 +161,5 @@ async def test_a_public_read_tells_nothing_but_what_everybody_may_know(bench: Be
     row = await bench.store.read_public(b"88.100/1")
 
     assert row is not None
-    assert tuple(row.keys()) == ("key", "public_values", "public_count", "state")
+    assert tuple(row.keys()) == ("key", "public_values", "public_count", "state", "restricted_count")
     assert (row.key, row.public.count, row.state, row.in_force) == (b"88.100/1", 1, State.STORED, True)

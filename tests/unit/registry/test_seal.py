@@ -1,17 +1,16 @@
 """Sealing: what is restricted does not stand in the database, and opens only where it belongs."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import SettingsError
 from protocol.value import HandleValue, ValueList
-from registry.seal import SealBroken, Sealer, load_node_key, make_node_key, make_secret
+from registry.node_keys import NodeKeys
+from registry.seal import SealBroken, Sealer
 from tests.unit.registry.values import record, value
 
-SEALER = Sealer(bytes(range(32)))
+FIRST = NodeKeys.first(bytes(range(32)))
+SEALER = Sealer(FIRST)
 KEY = b"88.1/PUMP"
 
 
@@ -43,7 +42,7 @@ def test_data_moved_to_another_handle_or_index_or_node_do_not_open() -> None:
     with pytest.raises(SealBroken):
         SEALER.open(KEY, ValueList.of([moved]))
     with pytest.raises(SealBroken, match="node key"):
-        Sealer(bytes(32)).open(KEY, sealed)
+        Sealer(NodeKeys.first(bytes(32))).open(KEY, sealed)
 
 
 @given(st.binary(max_size=200))
@@ -52,42 +51,44 @@ def test_octets_that_were_never_sealed_do_not_open(octets: bytes) -> None:
         SEALER.open_octets(b"purpose", octets)
 
 
-def test_a_node_key_is_made_once_for_us_alone(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "node.key"
-
-    first = make_node_key(path)
-
-    assert make_node_key(path) == first == load_node_key(path)
-    assert (len(first), path.stat().st_mode & 0o777) == (32, 0o600)
-    assert [file.name for file in path.parent.iterdir()] == ["node.key"]
-
-
-def test_a_node_key_that_cannot_be_right_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "node.key"
-    with pytest.raises(SettingsError, match="cannot read"):
-        load_node_key(path)
-    path.write_bytes(b"short")
-    with pytest.raises(SettingsError, match="5 octets"):
-        load_node_key(path)
-    path.write_bytes(bytes(32))
-    path.chmod(0o640)
-    with pytest.raises(SettingsError, match="chmod 600"):
-        load_node_key(path)
-
-
-def test_a_secret_is_printable_and_kept(tmp_path: Path) -> None:
-    secret = make_secret(tmp_path / "admin.secret")
-    assert secret == make_secret(tmp_path / "admin.secret")
-    assert secret.isascii()
-    assert len(secret) >= 43
-
-
 def test_a_digest_finds_what_it_was_made_of_under_one_key_and_purpose() -> None:
-    sealer = Sealer(bytes(32))
+    sealer = Sealer(NodeKeys.first(bytes(32)))
     digest = sealer.digest(b"login", b"li.lei")
 
-    assert digest == Sealer(bytes(32)).digest(b"login", b"li.lei")
+    assert digest == Sealer(NodeKeys.first(bytes(32))).digest(b"login", b"li.lei")
     assert len(digest) == 32
-    assert digest != Sealer(bytes(31) + b"1").digest(b"login", b"li.lei")
+    assert digest != Sealer(NodeKeys.first(bytes(31) + b"1")).digest(b"login", b"li.lei")
     assert digest != sealer.digest(b"logi", b"nli.lei")
     assert digest != sealer.digest(b"login", b"li.lei ")
+
+
+def test_a_new_key_seals_and_the_old_one_opens_until_it_is_retired() -> None:
+    values = list(record(value(1, data=b"hush")).values())
+    old = SEALER.seal(KEY, values)
+    keys = FIRST.with_new_key()
+    assert Sealer(keys).seal_octets(b"purpose", b"hush")[0] == 1, "it is prepared, and does not seal yet"
+
+    rotated = Sealer(keys.sealing_with(2))
+    new = rotated.seal(KEY, values)
+
+    assert rotated.open(KEY, old) == rotated.open(KEY, new) == values
+    assert rotated.seal_octets(b"purpose", b"hush")[0] == 2
+    retired = Sealer(keys.sealing_with(2).retired())
+    assert retired.open(KEY, new) == values
+    with pytest.raises(SealBroken, match="key 1"):
+        retired.open(KEY, old)
+    with pytest.raises(SealBroken, match="key 2"):
+        SEALER.open(KEY, new)
+
+
+def test_a_rotation_changes_no_digest() -> None:
+    rotated = FIRST.with_new_key().sealing_with(2).retired()
+
+    assert Sealer(rotated).digest(b"login", b"li.lei") == SEALER.digest(b"login", b"li.lei")
+
+
+def test_keys_do_not_show_in_representations() -> None:
+    keys = FIRST.with_new_key()
+    for key in (*keys.keys.values(), keys.digest_key):
+        assert repr(key)[2:-1] not in repr(keys)
+        assert key.hex() not in repr(keys)

@@ -111,3 +111,15 @@ def test_what_is_wrong_with_the_rules_of_allocation_is_named(tmp_path: Path) -> 
     assert "open_networks: 10.0.0.1/8 names no prefixes" in told
     assert "open_networks: 'a..b' is no prefix" in told
     assert "prefix_rules: level 3" in told
+
+
+def test_secrets_and_what_is_no_type_are_never_searched_for(tmp_path: Path) -> None:
+    assert "HS_SECKEY holds secrets" in faults(tmp_path, MINIMAL + 'reverse_lookup_types = ["hs_seckey"]\n')
+    assert "is no type" in faults(tmp_path, MINIMAL + 'reverse_lookup_types = [""]\n')
+    assert "name at least one type" in faults(
+        tmp_path, MINIMAL + 'reverse_lookup = "open"\nreverse_lookup_types = []\n'
+    )
+    off = load(tmp_path, MINIMAL)
+    assert (off.reverse_lookup, bool(off.lookups())) == ("off", False)
+    on = load(tmp_path, MINIMAL + 'reverse_lookup = "authenticated"\n')
+    assert on.lookups().folded == {b"URL", b"CHECKSUM"}

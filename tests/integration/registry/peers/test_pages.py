@@ -11,6 +11,7 @@ from protocol.handle import Handle, Prefix
 from protocol.value import HandleValue, ValueList
 from protocol.valuetypes import AdminPermission
 from registry.changes import Plan
+from registry.node_keys import NodeKeys
 from registry.outcomes import COMMAND, OPERATOR, Creation, Denied, Found
 from registry.peers import intake, pages
 from registry.peers.intake import PageRefused
@@ -125,7 +126,7 @@ async def home(target: Bench) -> None:
 
 
 async def test_a_copy_has_the_same_digest_and_gives_the_same_answers(source: Bench, target: Bench) -> None:
-    target.sealer = type(target.sealer)(bytes(32))  # another node key seals there
+    target.sealer = type(target.sealer)(NodeKeys.first(bytes(32)))  # another node key seals there
     target.operations = target.make_operations()
     await fill(source)
 

@@ -157,6 +157,16 @@ async def test_another_id_another_host_or_a_later_time_is_another_request(bench:
     assert server.asked == 4
 
 
+async def test_over_a_connection_nobody_gets_an_answer_that_was_another_ones(bench: Bench) -> None:
+    server = EchoServer(Site(serial=9), signer=bench.signer, wall_clock=lambda: WALL_S)
+    over_tcp = PEER._replace(transport="tcp")
+
+    for peer in (over_tcp, over_tcp, PEER):
+        await ask(bench, request(), server=server, peer=peer)
+
+    assert server.asked == 3
+
+
 async def test_kept_answers_are_bounded_in_number(bench: Bench) -> None:
     for number in range(KEPT_MAX + 9):
         bench.signer.keep(b"%d" % number, PEER, b"octets")

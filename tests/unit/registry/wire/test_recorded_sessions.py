@@ -113,7 +113,7 @@ def test_our_answers_in_a_session_are_the_recorded_ones_octet_for_octet(name: st
         ):  # which deployed servers sign; we know the key still
             continue
         verify_mac(answer, key)
-        sealed = session.seal(request, replace(answer, credential=b""))
+        sealed = session.protect(request, replace(answer, credential=b""))
         assert decode_envelope(sealed).encrypted is encrypted
         ours_in_the_clear = decrypt(sealed, key) if encrypted else decode_message(sealed)
         assert ours_in_the_clear.encode() == answer.encode()

@@ -316,7 +316,7 @@ async def test_an_answer_is_encrypted_when_asked_for_or_when_not_everybody_may_r
     client = await bench.set_up(version=version)
     request = client.genuine(flags=flags)
     response = found(client, request, permissions)
-    sealed = client.session().seal(request, response)
+    sealed = client.session().protect(request, response)
     assert decode_envelope(sealed).encrypted is encrypted
     told = decrypt(sealed, client.key) if encrypted else decode_message(sealed)
     assert told.body == response.body
@@ -328,7 +328,7 @@ async def test_answers_bear_a_mac_with_a_counter_of_their_own_when_asked_for(ben
     client = await bench.set_up()
     for counter in (1, 2, 3):
         request = client.genuine(flags=OpFlag.CERT)
-        sealed = decode_message(client.session().seal(request, found(client, request, PUBLIC)))
+        sealed = decode_message(client.session().protect(request, found(client, request, PUBLIC)))
         assert verify_mac(sealed, client.key) == counter
         assert sealed.has(OpFlag.CERT)
         assert sealed.envelope.session_id == client.id
