@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from registry.seal import write_secret_file
+from registry.secret_files import write_secret_file
 
 SAVE_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
