@@ -170,13 +170,14 @@ class Listener(Protocol):
 
 
 def looks_like_request(octets: bytes) -> bool:
-    """Whether octets have room for envelope and header and a response code of 0, or are encrypted.
+    """Whether octets have room for envelope and header, and a response code of 0 where that can be read.
 
-    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop. What is
-    encrypted may be a response too, but its refusal is not encrypted, and is answered no more.
+    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop. Of an
+    encrypted message only a session knows the code; who has no such session refuses in the clear, and that ends it.
     """
-    has_room = len(octets) >= ENVELOPE_OCTETS + HEADER_OCTETS
-    return has_room and (octets[24:28] == b"\0\0\0\0" or is_encrypted(octets))
+    if len(octets) < ENVELOPE_OCTETS + HEADER_OCTETS:
+        return False
+    return octets[24:28] == b"\0\0\0\0" or is_encrypted(octets)
 
 
 def refusal(request_octets: bytes, code: ResponseCode, text: str) -> bytes:

@@ -30,9 +30,11 @@ PREFIX_RECORD: Final = f"0.NA/{PREFIX}"
 RECORDINGS: Final = 149
 HANDLES: Final = [f"{LISTED}/h{number:02}" for number in range(55)]
 
-
+NOT_TOLD: Final = (
+    "who has proved nothing is not told what is stored; challenged and proved, he is told the same"
+)
 DIFFERENCES: Final[dict[str, dict[str, str]]] = {
-    "who has proved nothing is not told what is stored; challenged and proved, he is told the same": {
+    NOT_TOLD: {
         "tcp_create_exists": "challenge",
         "tcp_modify_no_handle": "challenge",
         "tcp_modify_value_missing": "challenge",
@@ -62,8 +64,8 @@ DIFFERENCES: Final[dict[str, dict[str, str]]] = {
         "tcp_dump_handles_challenge": "digest, flags, rc 5, session id",
         "tcp_retrieve_txn_challenge": "digest, flags, rc 5, session id",
     },
-    "a prefix that is homed here is answered with our own site under its bare name": {
-        "udp_resolve_no_slash": "rc 1",
+    "lists tell names as they were created, and not in capitals": {
+        "tcp_list_handles": "body",
     },
     "a status is of its moment: its values have the TTL 0": {
         "tcp_resolve_status_auth": "body",
@@ -175,14 +177,20 @@ def _secret(text: str) -> HandleValue:
     return HandleValue(index=300, type="HS_SECKEY", data=text.encode(), permissions=SECRET_PERMISSIONS)
 
 
-async def recorded_nodes(world: World) -> tuple[TestNode, TestNode]:
-    """Start a node as the recorded server was, and one that is the parent of its prefix."""
+async def recorded_node(world: World, **settings: Any) -> TestNode:
+    """Start a node as the recorded server was."""
     records = recorded_values()
-    parent = await world.lone(PARENT)
-    await parent.store({PREFIX_RECORD: records.pop(PREFIX_RECORD)})
-    node = await world.lone(PREFIX, server_admins=(f"300:{ADMIN}", f"301:{ADMIN}"))
+    del records[PREFIX_RECORD]
+    node = await world.lone(PREFIX, server_admins=(f"300:{ADMIN}", f"301:{ADMIN}"), **settings)
     await node.store(records)
-    return node, parent
+    return node
+
+
+async def parent_node(world: World) -> TestNode:
+    """Start a node that holds the record of the recorded server's prefix."""
+    parent = await world.lone(PARENT)
+    await parent.store({PREFIX_RECORD: recorded_values()[PREFIX_RECORD]})
+    return parent
 
 
 async def register_the_listed(node: TestNode) -> None:
@@ -227,7 +235,7 @@ def found_differences(replayed: list[Replayed], ours: Server, theirs: Server) ->
 
 
 async def test_every_recording_is_answered_alike_but_for_the_listed_differences(world: World) -> None:
-    node, parent = await recorded_nodes(world)
+    node, parent = await recorded_node(world), await parent_node(world)
     servers = {node: await our_server(node), parent: await our_server(parent)}
     found = {}
     for recording in in_order():
@@ -240,6 +248,14 @@ async def test_every_recording_is_answered_alike_but_for_the_listed_differences(
         if different:
             found[recording] = different
     assert found == LISTED_ASPECTS
+
+
+async def test_in_the_documented_order_existence_is_told_as_it_was_recorded(world: World) -> None:
+    node = await recorded_node(world, existence_before_challenge=True)
+    ours = await our_server(node)
+    for recording in ("tcp_create_seckey", *DIFFERENCES[NOT_TOLD]):
+        replayed = await Replay(node, recording).run()
+        assert found_differences(replayed, ours, recorded_server(recording)) == "", recording
 
 
 def test_every_recording_is_replayed_and_each_difference_is_listed_once() -> None:
@@ -286,7 +302,7 @@ def _with_envelope(message: Message, **changes: Any) -> Message:
 
 
 async def test_a_restricted_value_is_told_to_nobody_who_has_not_proved_who_he_is(world: World) -> None:
-    node, _ = await recorded_nodes(world)
+    node = await recorded_node(world)
     for others in (0, OpFlag.AUTH, OpFlag.RECU, 0xFFFF_FFFF & ~(OpFlag.CERT | OpFlag.PUBL)):
         for restricted in ({}, {"indexes": [2]}, {"indexes": [1, 2]}, {"types": ["SECRET.NOTE"]}):
             assert (await node.ask(SECRET_NOTE, flags=others, **restricted)).rc == 402

@@ -149,7 +149,7 @@ def _success(answer: Message, body: bytes, heard: Heard) -> object:
             minted = asked is not None and asked.has(OpFlag.MINT)
             return name and (name.octets[:-UUID_OCTETS] if minted else name.octets)
         case OpCode.LIST_HANDLES | OpCode.LIST_HOMED_PREFIXES:
-            return [name.upper() for name in HandleListResponse.decode(body).names]
+            return HandleListResponse.decode(body).names
         case OpCode.VERIFY_CHALLENGE:
             return VerifyResponse.decode(body).valid
         case OpCode.SESSION_SETUP:
