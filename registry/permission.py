@@ -164,6 +164,8 @@ def _right_to_modify(stored: bytes, value: bytes) -> AdminPermission:
         return AdminPermission.REMOVE_ADMIN | AdminPermission.MODIFY_VALUE
     if is_admin:
         return AdminPermission.MODIFY_VALUE | AdminPermission.ADD_ADMIN
-    is_about_keys = type_of(stored) in KEY_TYPES or type_of(value) in KEY_TYPES  # never for everybody to write
+    is_about_keys = bool(
+        KEY_TYPES & {type_of(stored), type_of(value)}
+    )  # which are never for everybody to write
     is_open = permissions_of(stored) & Permission.PUBLIC_WRITE and not is_about_keys
     return NOTHING if is_open else AdminPermission.MODIFY_VALUE

@@ -133,12 +133,12 @@ class Proofs:
         on_result: OnResult,
         is_barred: Callable[[Identity], Awaitable[bool]],
     ) -> None:
-        """is_barred: tells identities whose owner is suspended, who prove nothing."""
+        """is_barred: tells identities whose owner is suspended, who prove nothing, and have proved nothing."""
         self._keys = keys
         self._desk = desk
         self._floors = floors
         self._on_result = on_result
-        self._is_barred = is_barred
+        self.is_barred = is_barred
 
     async def prove(
         self, challenge: Challenge, proof: ChallengeAnswerRequest, *, network: str
@@ -248,7 +248,7 @@ class Proofs:
 
     async def _conclude(self, scheme: str, identity: Identity | None) -> Identity | None:
         """Count a check, and its outcome unless the identity's owner is suspended."""
-        if identity is not None and await self._is_barred(identity):
+        if identity is not None and await self.is_barred(identity):
             identity = None
         self._on_result(scheme, "failed" if identity is None else "success")
         return identity
