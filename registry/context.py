@@ -78,10 +78,16 @@ class Context:
         return values
 
     async def read_record(self, handle: Handle, reader: Reader | None = None) -> Values | None:
-        """Every value of a handle that is stored here and in force, or None."""
-        key = self.key_of(handle)
-        row = (await (reader or self.store).find([key])).get(key)
-        return self.values_of(row) if row is not None and row.in_force else None
+        """Every value of a handle that is stored here and in force, or None.
+
+        None too for what was left behind when its prefix was homed no more: what is true of it is elsewhere.
+        """
+        source, key = reader or self.store, self.key_of(handle)
+        row = (await source.find([key])).get(key)
+        if row is None or not row.in_force:
+            return None
+        table = await self.prefixes.around(handle, source.prefix_rows)
+        return self.values_of(row) if isinstance(locate(handle, table.homed), Homed | BelowHome) else None
 
     async def is_allowed(
         self,
