@@ -111,7 +111,7 @@ class Context:
             return not (need.record | need.prefix)
         sides = ((need.record, record), (need.prefix, prefix))
         is_named = await self._names(actor, reader)
-        if self.is_server_admin(actor) or all(
+        if self._is_server_admin(is_named) or all(
             is_granted(rights, grants, is_named) for rights, grants in sides
         ):
             return True
@@ -133,19 +133,21 @@ class Context:
             return holds(actor, held, AdminPermission(0))
         if isinstance(actor, Anybody):
             return False
-        if self.is_server_admin(actor):
-            return True
         is_named = await self._names(actor, reader)
+        if self._is_server_admin(is_named):
+            return True
         if any(grant.rights and is_named(grant.administrator) for grant in record):
             return True
         return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], reader))
 
-    def is_server_admin(self, actor: Actor) -> bool:
+    async def is_server_admin(self, actor: Actor) -> bool:
         """Whether somebody is an administrator of the node itself, or its operator."""
         if isinstance(actor, Identity):
-            is_named = names(actor, case_sensitive=self.case_sensitive)
-            return any(is_named(reference) for reference in self.server_admins)
+            return self._is_server_admin(await self._names(actor, self.store))
         return isinstance(actor, Operator)
+
+    def _is_server_admin(self, is_named: Callable[[Reference], bool]) -> bool:
+        return any(is_named(reference) for reference in self.server_admins)
 
     async def _groups_of(
         self, identity: Identity, grants: Sequence[Grant], reader: Reader

@@ -18,12 +18,13 @@ from protocol.codes import ResponseCode
 from protocol.errors import HandleError, WireError
 from protocol.handle import Handle
 from protocol.signature import HASH_NAMES
-from protocol.value import Permission, ValueReference
+from protocol.value import ValueReference
 from protocol.valuetypes.hs_pubkey import DSA, RSA, PublicKey
+from registry.authenticate import is_believable
 from registry.context import RECORD_KEY_START, Context
 from registry.elsewhere import Elsewhere
 from registry.outcomes import Identity
-from registry.record import HS_SECKEY, data_of, parse_stored, permissions_of, type_of
+from registry.record import HS_SECKEY, data_of, parse_stored, type_of
 from registry.wire.desk import Desk
 
 HS_PUBKEY: Final = b"HS_PUBKEY"
@@ -53,7 +54,7 @@ class Keys(Protocol):
     async def find_keys(self, identity: Identity, kind: bytes) -> Sequence[Key]:
         """The values of this type, HS_SECKEY or HS_PUBKEY, that may be meant: for index 0 any of the handle.
 
-        None where the handle, or such a value of it, is not known. A secret that the public may read is none. Raises
+        None where the handle, or such a value of it, is not known. One that is not believable is none. Raises
         HandleError when nobody could be asked.
         """
 
@@ -79,9 +80,7 @@ class KnownKeys:
         return [
             Key(index, data_of(value))
             for index, value in sorted((record or {}).items())
-            if type_of(value) == kind
-            and identity.index in (0, index)
-            and not (kind == HS_SECKEY and permissions_of(value) & Permission.PUBLIC_READ)
+            if type_of(value) == kind and identity.index in (0, index) and is_believable(value)
         ]
 
     async def holder(self, identity: Identity) -> Elsewhere | None:

@@ -2,14 +2,18 @@
 
 import asyncio
 import struct
+from typing import cast
 
 import pytest
 
+from protocol.client.client import HandleClient
 from protocol.codes import ResponseCode
 from protocol.errors import StoreUnavailable
 from protocol.handle import Handle
 from protocol.value import HandleValue, ValueList, ValueReference
 from protocol.valuetypes import AdminPermission, ValueReferences
+from registry.elsewhere import Elsewhere
+from registry.operations import Operations
 from registry.outcomes import (
     BATCH_ITEMS_MAX,
     OPERATOR,
@@ -346,6 +350,25 @@ async def test_on_a_case_sensitive_node_groups_are_found_as_they_are_spelled(ben
     (result,) = await operations.delete([Handle.parse("88.100/pump")], by=STRANGER)
 
     assert isinstance(result, Deleted)
+
+
+async def test_an_administrator_of_the_node_whose_key_another_node_holds_is_named_as_he_is_spelled(
+    bench: Bench,
+) -> None:
+    spelled, other = (Identity(index=300, handle=Handle.parse(name)) for name in ("99.1/ADMIN", "99.1/admin"))
+    context = Operations(
+        store=bench.store,
+        prefixes=bench.prefixes,
+        sealer=bench.sealer,
+        generations=bench.generations,
+        wall_clock=lambda: bench.now_s,
+        server_admins=[spelled, ADMINISTRATOR],
+        elsewhere=Elsewhere(cast(HandleClient, None)),
+    ).context
+
+    assert await context.is_server_admin(spelled)
+    assert not await context.is_server_admin(other)  # that node may tell the two apart
+    assert await context.is_server_admin(Identity(index=300, handle=Handle.parse("88.100/admin")))
 
 
 async def test_a_stranger_learns_nothing_of_restricted_values_by_guessing(bench: Bench) -> None:

@@ -7,9 +7,13 @@ from protocol.handle import Handle, Prefix
 from protocol.message import decode_message
 from protocol.site import Interface, InterfaceProtocol, Server, Site
 from protocol.transport.base import Peer
+from protocol.value import HandleValue
+from protocol.valuetypes import PublicKey
 from registry.outcomes import Identity, Result
 from registry.wire.policy import WirePolicy
+from registry.wire.proofs import HS_PUBKEY, KnownKeys
 from tests.integration.registry.bench import Bench, admin, secret, url
+from tests.integration.registry.wire.conftest import KEY
 from tests.support.handle_client import HandleClient, Proof, Transport
 from tests.support.transport import answer_of
 from tests.support.wire_servers import wire_server
@@ -155,6 +159,16 @@ async def test_keys_that_are_left_behind_below_a_prefix_that_is_homed_no_more_pr
 
     assert (await theirs.modify("88.100/valve", url("y"))).rc == 403
     assert await bench.operations.authenticate(left, b"their secret") is None
+
+
+async def test_a_public_key_that_anybody_may_write_is_none(bench: Bench) -> None:
+    blob = PublicKey.of_rsa(KEY.public_key()).encode()
+    keys = KnownKeys(bench.operations.context)
+    for name, permissions in (("88.100/open", 0x0F), ("88.100/closed", 0x0E)):
+        await bench.create(name, HandleValue(index=1, type="HS_PUBKEY", data=blob, permissions=permissions))
+
+    assert not await keys.find_keys(Identity(index=1, handle=Handle.parse("88.100/open")), HS_PUBKEY)
+    assert await keys.find_keys(Identity(index=1, handle=Handle.parse("88.100/closed")), HS_PUBKEY)
 
 
 async def test_a_database_that_does_not_answer_leaves_the_fate_of_a_write_open(bench: Bench) -> None:
