@@ -13,7 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from protocol.admin_bodies import ChallengeAnswerRequest
-from protocol.challenge import MAX_ITERATIONS, Challenge, SecretCode, check_key_answer, check_secret_answer
+from protocol.challenge import (
+    MAX_ITERATIONS,
+    Challenge,
+    SecretCode,
+    check_key_answer,
+    check_secret_answer,
+    iterations_of,
+)
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError, WireError
 from protocol.handle import Handle
@@ -167,10 +174,8 @@ class Proofs:
         scheme = self._believed_scheme(answer)
         if scheme is None:
             return None
-        keys = await self._keys.find_keys(claimed, HS_SECKEY)
-        secrets = [key for key in keys[:KEYS_MAX] if key.data] or [
-            Key(0, b"")
-        ]  # an unknown one takes as long
+        keys = [key for key in await self._keys.find_keys(claimed, HS_SECKEY) if key.data]
+        secrets = keys[: self._secrets_max(answer)] or [Key(0, b"")]  # an unknown one takes as long
 
         def check() -> list[int]:
             return [
@@ -187,6 +192,14 @@ class Proofs:
             ]
 
         return await self._check(scheme, claimed, check, network)
+
+    def _secrets_max(self, answer: bytes) -> int:
+        """How many secrets an answer for index 0 is checked with: all together take no more than one may."""
+        try:
+            iterations = iterations_of(answer)
+        except WireError:
+            return 1
+        return max(1, min(KEYS_MAX, self._floors.iterations_max // max(1, iterations)))
 
     def _believed_scheme(self, answer: bytes) -> str | None:
         """How an answer was made with a secret; None, and counted, for a way that is not believed."""
