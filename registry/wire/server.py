@@ -418,7 +418,7 @@ class WireServer(wire_server.WireServer):
 def _is_done(call: Call, answer: Answer) -> bool:
     """Whether a request was done, or its sender at least has proved something: strangers must not fill the store."""
     is_success = answer.octets[24:28] == ResponseCode.SUCCESS.to_bytes(4, "big")
-    return call.session is not None or is_success
+    return call.identity is not None or is_success
 
 
 class _Asked:
