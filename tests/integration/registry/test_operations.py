@@ -15,7 +15,9 @@ from protocol.valuetypes import AdminPermission, ValueReferences
 from registry.elsewhere import Elsewhere
 from registry.operations import Operations
 from registry.outcomes import (
+    ANYBODY,
     BATCH_ITEMS_MAX,
+    COMMAND,
     OPERATOR,
     Created,
     Creation,
@@ -29,6 +31,7 @@ from registry.outcomes import (
     Unchanged,
 )
 from registry.record import RECORD_OCTETS_MAX
+from registry.writing import State
 from tests.integration.registry.bench import ADMINISTRATOR, STRANGER, Bench, admin, creation, secret, url
 from tests.support.postgres import TestPostgres
 
@@ -369,6 +372,34 @@ async def test_an_administrator_of_the_node_whose_key_another_node_holds_is_name
     assert await context.is_server_admin(spelled)
     assert not await context.is_server_admin(other)  # that node may tell the two apart
     assert await context.is_server_admin(Identity(index=300, handle=Handle.parse("88.100/admin")))
+
+
+async def test_a_stranger_who_writes_learns_of_no_draft(bench: Bench) -> None:
+    anybodys = HandleValue(index=1, type="DESC", data=b"x", permissions=0x0F)
+    draft, nothing = Handle.parse("88.100/draft"), Handle.parse("88.100/nothing")
+    async with bench.operations.transaction(COMMAND) as transaction:
+        await transaction.create(
+            [Creation(draft, ValueList.of([anybodys, admin()]))], by=OPERATOR, state=State.DRAFT
+        )
+    other = ValueList.of([HandleValue(index=1, type="DESC", data=b"y", permissions=0x0F)])
+    said = []
+    for handle in (draft, nothing):
+        item = [Creation(handle, other)]
+        results = [
+            *await bench.operations.delete([handle], by=STRANGER),
+            await bench.operations.modify_values(handle, other, by=STRANGER),
+            await bench.operations.modify_values(handle, other, by=ANYBODY),
+            await bench.operations.put_values(handle, other, by=STRANGER),
+            await bench.operations.remove_values(handle, [1], by=STRANGER),
+            *await bench.operations.create(item, by=STRANGER),
+            *await bench.operations.create(item, by=STRANGER, replace=True),
+        ]
+        said.append([(code(result), result.message) for result in results if isinstance(result, Rejected)])
+
+    assert said[0] == said[1]
+    assert len(said[0]) == 7
+    assert code((await bench.operations.create([Creation(draft, other)], by=ADMINISTRATOR))[0]) == 101
+    assert isinstance((await bench.operations.delete([draft], by=ADMINISTRATOR))[0], Deleted)
 
 
 async def test_a_stranger_learns_nothing_of_restricted_values_by_guessing(bench: Bench) -> None:
