@@ -57,6 +57,7 @@ from registry.record import (
     Values,
     check_total,
     keep_timestamps,
+    parse_stored,
     same_record,
     split,
     stamp_octets,
@@ -398,6 +399,8 @@ def _take_in(item: Creation, gate: Gate, timestamp: bytes, by: Actor, *, inherit
     if not octets.isascii():
         _check_utf8(octets)
     values, administered = take_in(item.values, timestamp)
+    if item.dated:
+        values = parse_stored(item.values)
     if isinstance(by, Principal) and AdminPermission.MODIFY_ADMIN not in by.rights:
         _check_appoints_nobody(values, by, administered=administered)
     if inherit_admin and not administered and gate.administrators:

@@ -30,6 +30,8 @@ MISSES_MAX: Final = 4_096  # requests of one listener worked on at once; more wo
 DRAIN_S: Final = 10.0  # what a stopping listener grants requests in flight; supervisors kill after 30 s
 HANDOVER_S: Final = 1.0  # for the next request of an open connection, while another process accepts new ones
 
+_ENCRYPTED: Final = 0x40  # of an envelope's flags
+
 log = structlog.get_logger(__name__)
 
 
@@ -170,11 +172,14 @@ class Listener(Protocol):
 
 
 def looks_like_request(octets: bytes) -> bool:
-    """Whether octets have room for envelope and header and a response code of 0.
+    """Whether octets have room for envelope and header, and a response code of 0 where that can be read.
 
-    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop.
+    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop. Of an
+    encrypted message only a session knows the code; who has no such session refuses in the clear, and that ends it.
     """
-    return len(octets) >= ENVELOPE_OCTETS + HEADER_OCTETS and octets[24:28] == b"\0\0\0\0"
+    if len(octets) < ENVELOPE_OCTETS + HEADER_OCTETS:
+        return False
+    return octets[24:28] == b"\0\0\0\0" or bool(octets[2] & _ENCRYPTED)
 
 
 def refusal(request_octets: bytes, code: ResponseCode, text: str) -> bytes:

@@ -272,6 +272,8 @@ class Connection(asyncio.Protocol):
                 async for octets in more:
                     if self._write_paused:
                         await self._writable.wait()
+                    if self._is_over:
+                        break
                     self._wait(self._owner.idle_s)
                     self._transport.write(octets)
         except Exception:
@@ -360,7 +362,7 @@ class Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(left_s, self._expire)
 
     def _expire(self) -> None:
-        if self._request is not None and self._stream is None:
+        if self._request is not None and not (self._stream and self._write_paused):  # it waits for us
             self._wait(self._owner.idle_s)
         if time.monotonic() < self._deadline_s:
             self._arm()

@@ -171,8 +171,8 @@ class Administration:
 
 
 def _written(result: Result, body: bytes = b"") -> Response:
-    """The answer to a write; OVRW in it says that something was overwritten (PROTOCOL.md §4.5)."""
-    overwritten = isinstance(result, Replaced) and result.overwritten
+    """The answer to a write; OVRW in it says that something was overwritten, if only by itself (PROTOCOL.md §4.5)."""
+    overwritten = isinstance(result, Unchanged) or (isinstance(result, Replaced) and result.overwritten)
     return Response(body=body, clear=0 if overwritten else OpFlag.OVRW)
 
 

@@ -120,6 +120,10 @@ class Readings:
         name = question.handle
         if denied.code is not ResponseCode.SERVER_NOT_RESPONSIBLE or b"/" in name.octets:
             return denied
+        if _HS_SITE not in (
+            wanted.upper() for wanted in question.types
+        ):  # others are told 301, as everywhere
+            return denied
         row = await self._operations.context.prefixes.row(name.octets.upper())
         if row is None or not row.homed:
             return denied

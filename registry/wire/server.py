@@ -195,7 +195,7 @@ class WireServer(wire_server.WireServer):
         if call is None:
             return self.refuse(request, ResponseCode.SESSION_TIMEOUT, NO_SESSION)
         if operation not in self._handlers:
-            return self._sealed(call, self.has_not(request))
+            return self._protected(call, self.has_not(request))
         if call.is_logged_in or operation not in _ONCE:  # a connection repeats nothing by itself
             return await self._serve(call)
         key = fingerprint(request, peer.host)
@@ -230,7 +230,7 @@ class WireServer(wire_server.WireServer):
         except Refusal as refusal:
             response = Response(code=refusal.code, body=ErrorBody(message=refusal.message).encode())
         except (HandleError, TimeoutError) as error:
-            return self._sealed(call, self.failed(call.reply_to, call.peer, error))
+            return self._protected(call, self.failed(call.reply_to, call.peer, error))
         return self._answer(call, response)
 
     async def _of_standing(self, call: Call) -> Call:
@@ -260,14 +260,14 @@ class WireServer(wire_server.WireServer):
         """What somebody gets who asks for what takes an identity, and has proved none."""
         request = call.request
         if call.reply_to is not request:  # a proof does not help
-            return self._sealed(call, self.refuse(call.reply_to, ResponseCode.INVALID_ADMINISTRATOR, ""))
+            return self._protected(call, self.refuse(call.reply_to, ResponseCode.INVALID_ADMINISTRATOR, ""))
         is_write = request.header.op_code in ADMINISTRATION
         if is_write and self._policy.refuse_sessionless_writes and call.session is None:
             text = "this server takes writes within a session alone; log in first"
             return self.refuse(request, ResponseCode.AUTHENTICATION_FAILED, text)
         if answer_version(request.envelope) < self._policy.authentication_version_min:
             text = "this server believes no proof in messages of so old a version of the protocol"
-            return self._sealed(call, self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text))
+            return self._protected(call, self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text))
         pending = self._challenges.issue(
             request, call.peer.host, 0 if call.session is None else call.session.id
         )
@@ -282,7 +282,7 @@ class WireServer(wire_server.WireServer):
         kept = response.header.op_flags & ~(OpFlag.OVRW | OpFlag.MINT)  # as deployed servers
         response = replace(response, header=replace(response.header, op_flags=kept))
         is_login = request.header.op_code == OpCode.IDIS_LOGIN  # which has to be answered on this connection
-        return self._sealed(call, Answer(octets=response.encode(), keep_open=is_login))
+        return self._protected(call, Answer(octets=response.encode(), keep_open=is_login))
 
     async def _answer_challenge(self, answer: Message, peer: Peer) -> Answer:
         """Do what the challenge was about, once, and give the same reply to the same answer again."""
@@ -294,7 +294,7 @@ class WireServer(wire_server.WireServer):
             return await self._replies.once(key, partial(self._take, answer, peer, session))
         except HandleError as error:
             call = Call(request=answer, reply_to=answer, peer=peer, session=session)
-            return self._sealed(call, self.failed(answer, peer, error))
+            return self._protected(call, self.failed(answer, peer, error))
 
     async def _take(self, answer: Message, peer: Peer, session: Session | None) -> Answer:
         proof = ChallengeAnswerRequest.decode(answer.body)
@@ -403,15 +403,15 @@ class WireServer(wire_server.WireServer):
             message = replace(message, header=replace(message.header, op_flags=flags))
         if response.session_id is not None:
             message = replace(message, envelope=replace(message.envelope, session_id=response.session_id))
-        return self._seal(call, message)
+        return self._protect(call, message)
 
-    def _sealed(self, call: Call, answer: Answer) -> Answer:
+    def _protected(self, call: Call, answer: Answer) -> Answer:
         """An answer within the session of its call, where there is one."""
         if call.session is None:
             return answer
-        return Answer(octets=self._seal(call, decode_message(answer.octets)))
+        return Answer(octets=self._protect(call, decode_message(answer.octets)))
 
-    def _seal(self, call: Call, message: Message) -> bytes:
+    def _protect(self, call: Call, message: Message) -> bytes:
         return message.encode() if call.session is None else call.session.protect(call.reply_to, message)
 
 
