@@ -19,8 +19,8 @@ SCANNED_MAX: Final = 100_000
 """Rows that one search looks at: entries of the index in all, or records of each prefix."""
 SEARCH_WAIT_S: Final = 10.0
 """How long a search of many prefixes goes on; clients wait for about half a minute."""
-CHUNK_ROWS: Final = 2_000
-"""Rows of one statement: some milliseconds, between which others have their turn."""
+CHUNK_ROWS: Final = 250
+"""Rows of one statement: a millisecond or two, and 64 MB where every record is as large as it may be."""
 PREFIXES_CHUNK: Final = 1_000
 FOUND_OCTETS_MAX: Final = 16_777_216
 """Of the values that are found; as JSON they take several times as much, and one record may have 262,144."""
