@@ -261,6 +261,8 @@ def _explained(node: str) -> Generator[None, None, None]:
         raise Unreachable("no answer in time", node=node) from error
     except asyncio.IncompleteReadError as error:
         raise Unreachable("the answer ended before it was whole", node=node) from error
+    except ConnectionRefusedError as error:
+        raise Unreachable("Connection refused", node=node) from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"the HTTP exchange failed ({type(error).__name__})", node=node) from error
     except _NotATunnel as error:
