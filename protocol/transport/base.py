@@ -12,7 +12,7 @@ from protocol.bodies import ErrorBody
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError
 from protocol.generations import Stamp
-from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, decode_message, undecodable
+from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, decode_message, is_encrypted, undecodable
 from protocol.transport.answer_cache import AnswerCache
 
 TransportName = Literal["udp", "tcp", "http"]
@@ -29,8 +29,6 @@ Limit = Literal[
 MISSES_MAX: Final = 4_096  # requests of one listener worked on at once; more would wait for the database
 DRAIN_S: Final = 10.0  # what a stopping listener grants requests in flight; supervisors kill after 30 s
 HANDOVER_S: Final = 1.0  # for the next request of an open connection, while another process accepts new ones
-
-_ENCRYPTED: Final = 0x40  # of an envelope's flags
 
 log = structlog.get_logger(__name__)
 
@@ -179,7 +177,7 @@ def looks_like_request(octets: bytes) -> bool:
     """
     if len(octets) < ENVELOPE_OCTETS + HEADER_OCTETS:
         return False
-    return octets[24:28] == b"\0\0\0\0" or bool(octets[2] & _ENCRYPTED)
+    return octets[24:28] == b"\0\0\0\0" or is_encrypted(octets)
 
 
 def refusal(request_octets: bytes, code: ResponseCode, text: str) -> bytes:

@@ -11,7 +11,7 @@ import structlog
 from protocol.bodies import ResolutionRequest
 from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import HandleError
-from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, undecodable
+from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, is_encrypted, undecodable
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import (
     Answer,
@@ -428,10 +428,10 @@ class ConnectionOwner:
 def keeps_open(request: bytes) -> bool:
     """Whether a request asks that its connection stay: KPAL, or what the IDIS SDK sends over connections of its pool.
 
-    That is resolution with a trailing field, and get-site-info, behind which its login comes. Source: PROTOCOL.md §4.1,
-    DOMAIN.md §3.5.
+    That is resolution with a trailing field, and get-site-info, behind which its login comes. An encrypted request asks
+    whoever decrypts it. Source: PROTOCOL.md §4.1, DOMAIN.md §3.5.
     """
-    if len(request) < _BODY:
+    if len(request) < _BODY or is_encrypted(request):
         return False
     op_code, _, flags = struct.unpack_from(">III", request, ENVELOPE_OCTETS)
     if flags & OpFlag.KPAL or op_code == OpCode.GET_SITE_INFO:

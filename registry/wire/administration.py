@@ -110,18 +110,18 @@ class Administration:
     async def home(self, call: Call) -> Response:
         """OC 300: answer for a prefix from now on."""
         prefix = prefix_of(HandleRequest.decode(call.request.body).handle)
-        self.check_server_admin(call)
+        await self.check_server_admin(call)
         return _homed(await self._operations.home(prefix, by=call.proven(), origin=call.origin))
 
     async def unhome(self, call: Call) -> Response:
         """OC 301: answer for a prefix no more."""
         prefix = prefix_of(HandleRequest.decode(call.request.body).handle)
-        self.check_server_admin(call)
+        await self.check_server_admin(call)
         return _homed(await self._operations.unhome(prefix, by=call.proven(), origin=call.origin))
 
-    def check_server_admin(self, call: Call) -> None:
+    async def check_server_admin(self, call: Call) -> None:
         """Raises Refusal unless it is an administrator of the node who asks, and proven: 400, 403; Unproven."""
-        if not self._operations.context.is_server_admin(call.proven()):
+        if not await self._operations.context.is_server_admin(call.proven()):
             message = "this is for administrators of the server (setting server_admins)"
             raise Refusal(ResponseCode.INVALID_ADMINISTRATOR, message)
         call.end_trial()

@@ -13,17 +13,25 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from protocol.admin_bodies import ChallengeAnswerRequest
-from protocol.challenge import MAX_ITERATIONS, Challenge, SecretCode, check_key_answer, check_secret_answer
+from protocol.challenge import (
+    MAX_ITERATIONS,
+    Challenge,
+    SecretCode,
+    check_key_answer,
+    check_secret_answer,
+    iterations_of,
+)
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError, WireError
 from protocol.handle import Handle
 from protocol.signature import HASH_NAMES
-from protocol.value import Permission, ValueReference
+from protocol.value import ValueReference
 from protocol.valuetypes.hs_pubkey import DSA, RSA, PublicKey
+from registry.authenticate import is_believable
 from registry.context import RECORD_KEY_START, Context
 from registry.elsewhere import Elsewhere
 from registry.outcomes import Identity
-from registry.record import HS_SECKEY, data_of, parse_stored, permissions_of, type_of
+from registry.record import HS_SECKEY, data_of, parse_stored, type_of
 from registry.wire.desk import Desk
 
 HS_PUBKEY: Final = b"HS_PUBKEY"
@@ -53,7 +61,7 @@ class Keys(Protocol):
     async def find_keys(self, identity: Identity, kind: bytes) -> Sequence[Key]:
         """The values of this type, HS_SECKEY or HS_PUBKEY, that may be meant: for index 0 any of the handle.
 
-        None where the handle, or such a value of it, is not known. A secret that the public may read is none. Raises
+        None where the handle, or such a value of it, is not known. One that is not believable is none. Raises
         HandleError when nobody could be asked.
         """
 
@@ -79,9 +87,7 @@ class KnownKeys:
         return [
             Key(index, data_of(value))
             for index, value in sorted((record or {}).items())
-            if type_of(value) == kind
-            and identity.index in (0, index)
-            and not (kind == HS_SECKEY and permissions_of(value) & Permission.PUBLIC_READ)
+            if type_of(value) == kind and identity.index in (0, index) and is_believable(value)
         ]
 
     async def holder(self, identity: Identity) -> Elsewhere | None:
@@ -133,12 +139,12 @@ class Proofs:
         on_result: OnResult,
         is_barred: Callable[[Identity], Awaitable[bool]],
     ) -> None:
-        """is_barred: tells identities whose owner is suspended, who prove nothing."""
+        """is_barred: tells identities whose owner is suspended, who prove nothing, and have proved nothing."""
         self._keys = keys
         self._desk = desk
         self._floors = floors
         self._on_result = on_result
-        self._is_barred = is_barred
+        self.is_barred = is_barred
 
     async def prove(
         self, challenge: Challenge, proof: ChallengeAnswerRequest, *, network: str
@@ -168,10 +174,8 @@ class Proofs:
         scheme = self._believed_scheme(answer)
         if scheme is None:
             return None
-        keys = await self._keys.find_keys(claimed, HS_SECKEY)
-        secrets = [key for key in keys[:KEYS_MAX] if key.data] or [
-            Key(0, b"")
-        ]  # an unknown one takes as long
+        keys = [key for key in await self._keys.find_keys(claimed, HS_SECKEY) if key.data]
+        secrets = keys[: self._secrets_max(answer)] or [Key(0, b"")]  # an unknown one takes as long
 
         def check() -> list[int]:
             return [
@@ -188,6 +192,14 @@ class Proofs:
             ]
 
         return await self._check(scheme, claimed, check, network)
+
+    def _secrets_max(self, answer: bytes) -> int:
+        """How many secrets an answer for index 0 is checked with: all together take no more than one may."""
+        try:
+            iterations = iterations_of(answer)
+        except WireError:
+            return 1
+        return max(1, min(KEYS_MAX, self._floors.iterations_max // max(1, iterations)))
 
     def _believed_scheme(self, answer: bytes) -> str | None:
         """How an answer was made with a secret; None, and counted, for a way that is not believed."""
@@ -248,7 +260,7 @@ class Proofs:
 
     async def _conclude(self, scheme: str, identity: Identity | None) -> Identity | None:
         """Count a check, and its outcome unless the identity's owner is suspended."""
-        if identity is not None and await self._is_barred(identity):
+        if identity is not None and await self.is_barred(identity):
             identity = None
         self._on_result(scheme, "failed" if identity is None else "success")
         return identity

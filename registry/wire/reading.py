@@ -134,7 +134,7 @@ class Readings:
     async def _tell_status(self, call: Call, question: ResolutionRequest) -> Response:
         if call.request.has(OpFlag.PUBL) and not call.is_logged_in:
             raise Refusal(ResponseCode.VALUES_NOT_FOUND, "")
-        self._administration.check_server_admin(call)
+        await self._administration.check_server_admin(call)
         values = (await self._status.values()).select(question.indexes, question.types)
         if not values.count:
             raise Refusal(ResponseCode.VALUES_NOT_FOUND, "")

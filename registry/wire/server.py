@@ -90,7 +90,7 @@ class WireServer(wire_server.WireServer):
         self._replies = replies
         self._policy = policy
         self._sessions = sessions
-        self._logins = Logins()
+        self._logins = Logins(clock)
         administration = Administration(operations, policy, registered)
         readings = Readings(
             operations,
@@ -207,7 +207,9 @@ class WireServer(wire_server.WireServer):
         if request.envelope.session_id in _NO_SESSION_IDS:
             return call
         identity = self._logins.identity_of(peer)
-        if identity is not None:
+        if (
+            identity is not None and not request.envelope.encrypted
+        ):  # what is, belongs to a session and has its MAC
             return replace(call, identity=identity, is_logged_in=True)
         session = None if self._sessions is None else self._sessions.enter(request, peer)
         if session is None:
@@ -220,6 +222,7 @@ class WireServer(wire_server.WireServer):
         """The answer to a call, whatever comes of it; on trial nothing but whether the identity would have a right."""
         handler = self._handlers[call.request.header.op_code]
         try:
+            call = await self._of_standing(call)
             self._check_interface(call)
             response = await handler(call)
         except Unproven:
@@ -229,6 +232,12 @@ class WireServer(wire_server.WireServer):
         except (HandleError, TimeoutError) as error:
             return self._protected(call, self.failed(call.reply_to, call.peer, error))
         return self._answer(call, response)
+
+    async def _of_standing(self, call: Call) -> Call:
+        """A call of nobody, where the owner of its identity is suspended since that was proved."""
+        if call.identity is None or call.on_trial or not await self._proofs.is_barred(call.identity):
+            return call
+        return replace(call, identity=None, is_logged_in=False)
 
     def _check_interface(self, call: Call) -> None:
         """Raises Refusal for an operation that this kind of interface, or of site, does not have: 4, 301."""
@@ -361,9 +370,7 @@ class WireServer(wire_server.WireServer):
     def _answer(self, call: Call, response: Response) -> Answer:
         """The octets of a response, all of its messages."""
         first = self._message(call, response, response.body, follows=response.more is not None)
-        answer = Answer(
-            octets=first, keep_open=call.is_logged_in or self._logins.identity_of(call.peer) is not None
-        )
+        answer = Answer(octets=first, keep_open=self._stays_open(call))
         if response.more is not None:
             answer.more = self._messages(call, response, response.more)
         is_for_all = call.identity is None and call.session is None
@@ -400,7 +407,14 @@ class WireServer(wire_server.WireServer):
         """An answer within the session of its call, where there is one."""
         if call.session is None:
             return answer
-        return Answer(octets=self._protect(call, decode_message(answer.octets)))
+        octets = self._protect(call, decode_message(answer.octets))
+        return Answer(octets=octets, keep_open=self._stays_open(call))
+
+    def _stays_open(self, call: Call) -> bool:
+        """Whether the connection stays, beyond what it can read itself: for a login, and with an encrypted KPAL."""
+        if call.reply_to.envelope.encrypted and call.reply_to.has(OpFlag.KPAL):
+            return True
+        return call.is_logged_in or self._logins.identity_of(call.peer) is not None
 
     def _protect(self, call: Call, message: Message) -> bytes:
         return message.encode() if call.session is None else call.session.protect(call.reply_to, message)
@@ -409,7 +423,7 @@ class WireServer(wire_server.WireServer):
 def _is_done(call: Call, answer: Answer) -> bool:
     """Whether a request was done, or its sender at least has proved something: strangers must not fill the store."""
     is_success = answer.octets[24:28] == ResponseCode.SUCCESS.to_bytes(4, "big")
-    return call.session is not None or is_success
+    return call.identity is not None or is_success
 
 
 class _Asked:
