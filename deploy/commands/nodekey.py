@@ -68,7 +68,7 @@ def show(*, config: Path | None, node: str | None, home: Path, as_json: bool, un
         click.echo(f"key {key['key']} {what}: {rows or 'no rows'}")
 
 
-@nodekey.command(short_help="Add a key to the file that does not seal yet.")
+@nodekey.command(short_help="Add a new key that does not seal yet.")
 @on_host
 def prepare(*, config: Path | None, node: str | None, home: Path, as_json: bool, unsafe: bool) -> None:
     """Add a new key that does not seal before `rotate`.
