@@ -25,7 +25,15 @@ from protocol.client.administration import PATIENCE_S, Administration, SessionUs
 from protocol.client.identity import Identity, KeyIdentity, SecretIdentity
 from protocol.client.places import NamedPlace, Places, PlacesFromRoot, ask_for_site
 from protocol.codes import ResponseCode
-from protocol.errors import BadSignature, HandleError, OperationRefused, ResolutionFailed, SessionFailed
+from protocol.errors import (
+    BadSignature,
+    HandleError,
+    NoService,
+    OperationRefused,
+    ResolutionFailed,
+    SessionFailed,
+    Unreachable,
+)
 from protocol.handle import Handle
 from protocol.site import InterfaceProtocol, Site
 from protocol.transport.exchanger import Exchanger
@@ -46,7 +54,10 @@ _REMEDIES: Final[dict[int, str]] = {
     ResponseCode.VALUES_NOT_FOUND: "look at its indexes with `handlegrid resolve`",
     ResponseCode.VALUE_ALREADY_EXISTS: "take another index, or modify the value",
     ResponseCode.SERVER_NOT_RESPONSIBLE: "that server does not home the prefix: leave --server out, or home it first",
-    ResponseCode.INVALID_ADMINISTRATOR: "an HS_ADMIN value of the handle or of its prefix must give the right to --as",
+    ResponseCode.INVALID_ADMINISTRATOR: (
+        "an HS_ADMIN value of the handle or of its prefix must give the right to --as; "
+        "to home and unhome, the server itself must know it as an administrator of its own"
+    ),
     ResponseCode.ACCESS_DENIED: "that value lets no administrator write it",
     ResponseCode.AUTHENTICATION_NEEDED: "say who you are with --as, and prove it with a key or a secret",
     ResponseCode.AUTHENTICATION_FAILED: "the key or secret is not the one at that index and handle",
@@ -263,6 +274,12 @@ def told(error: HandleError) -> HandleError | CommandFailed:
             code = ExitCode.NO_ANSWER if refusal in LATER else ExitCode.DENIED
             facts = {"responseCode": refusal, "node": node}
             return _failed(f"{node}: refused: {error}", _REMEDIES.get(refusal, ""), code, facts)
+        case NoService():
+            remedy = f"{error.remedy}, or name the server with --server"
+            return _failed(str(error), remedy, facts={"node": error.node})
+        case Unreachable(remedy=""):
+            remedy = "check that a server runs there, and that --server and --transport are meant so"
+            return _failed(str(error), remedy, facts={"node": error.node})
         case ResolutionFailed():
             return CommandFailed(printable(error.explain()), ExitCode.NO_ANSWER, {"node": error.node})
         case SessionFailed():
