@@ -2,14 +2,15 @@
 
     python -m benchmarks.authenticated_writes
 
-One registry on a durable Postgres (fsync and synchronous_commit on), and beside it, on the same Postgres and in the same
-rounds, a bare loop that inserts one row of the same octets and commits. Each is asked by one client, whose next write
-begins when the last one is acknowledged, and by sixteen at once, each on a connection of its own. Clients are a
-process of their own and keep their connections (KPAL over TCP). What proofs cost a client is spent beforehand where that
-can be, so that what is measured is the server; signing by RSA cannot, and the share of a core that clients took is told.
+One registry on a durable Postgres (fsync and synchronous_commit on), and beside it, on the same Postgres and in the
+same rounds, a bare loop that inserts one row of the same octets and commits. Each is asked by one client, whose next
+write begins when the last one is acknowledged, and by sixteen at once, each on a connection of its own. Clients are a
+process of their own and keep their connections (KPAL over TCP). What proofs cost a client is spent beforehand where
+that can be, so that what is measured is the server; signing by RSA cannot, and the share of a core that clients took is
+told.
 
-The aims are of a deployed Handle server, CNRI's 9.3.2, with one client thread: once and a half as many writes a second on
-one connection, three times as many on sixteen.
+The aims are of a deployed Handle server, CNRI's 9.3.2, with one client thread: once and a half as many writes a second
+on one connection, three times as many on sixteen.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -100,29 +101,51 @@ async def make_administrator(settings_file: Path) -> Keys:
     return keys
 
 
+class Writers:
+    """The clients' process. Each task has three lines: it is made ready for, run, and ended."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def sample(self, server: Server, task: Task) -> Sample:
+        """Do a task, and count the time of the server while it runs. Raises WrongAnswers."""
+        self._ask(json.dumps(asdict(task)))
+        try:
+            return measure(server, self._run)
+        finally:
+            self._tell("end")
+
+    def _run(self) -> LoadResult:
+        facts: dict[str, Any] = json.loads(self._ask("run"))
+        latency, fault = Histogram(facts.pop("counts")), facts.pop("fault").encode()
+        return LoadResult(latency=latency, first_wrong=fault, **facts)
+
+    def _ask(self, line: str) -> str:
+        self._tell(line)
+        assert self._process.stdout is not None
+        answer: str = self._process.stdout.readline()
+        if not answer:
+            raise WrongAnswers("the clients ended")
+        return answer
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+
 @contextmanager
-def writers(place: Place) -> Iterator[Callable[[Task], LoadResult]]:
-    """The clients' process; what it gives does a task."""
+def writers(place: Place) -> Iterator[Writers]:
+    """Run the clients' process for the duration of the block."""
     command = [sys.executable, "-m", "benchmarks.writers"]
     with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps(asdict(place)) + "\n")
-
-        def do(task: Task) -> LoadResult:
-            process.stdin.write(json.dumps(asdict(task)) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                raise WrongAnswers(f"{task.scheme}: the clients ended")
-            facts: dict[str, Any] = json.loads(line)
-            return LoadResult(
-                latency=Histogram(facts.pop("counts")), first_wrong=facts.pop("fault").encode(), **facts
-            )
-
         try:
-            yield do
+            yield Writers(process)
         finally:
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def label(scheme: Scheme, clients: int) -> str:
@@ -149,7 +172,7 @@ def targets(seconds: float) -> Iterator[dict[str, Callable[[], Sample]]]:
         stack.enter_context(workspace())
         made = stack.enter_context(laboratory())
         place, server = stack.enter_context(node(made))
-        do = stack.enter_context(writers(place))
+        clients_of = stack.enter_context(writers(place))
         runs = count()
         assert made.server.process is not None
         bare = Server(name=Scheme.BARE, address=server.address, parts={"postgres": made.server.process.pid})
@@ -159,7 +182,7 @@ def targets(seconds: float) -> Iterator[dict[str, Callable[[], Sample]]]:
                 task = Task(
                     scheme=scheme, clients=clients, seconds=seconds, first=next(runs) * NUMBERS_PER_RUN
                 )
-                return measure(bare if scheme is Scheme.BARE else server, lambda: do(task))
+                return clients_of.sample(bare if scheme is Scheme.BARE else server, task)
 
             return sample
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import asyncpg
 
+from protocol.codes import ResponseCode
 from protocol.errors import HandleError, StoreUnavailable
 from registry.operations import Operations
 from registry.outcomes import Origin
@@ -37,6 +38,8 @@ Outcome = tuple[Any] | Exception
 
 class TooManyWaiting(HandleError):
     """More writes wait than can be done soon."""
+
+    code = ResponseCode.SERVER_TOO_BUSY
 
 
 @dataclass(slots=True, kw_only=True)

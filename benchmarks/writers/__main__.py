@@ -2,15 +2,17 @@
 
     python -m benchmarks.writers
 
-It reads where everything is from the first line of standard input and a task from each line after it, all as JSON, and
-answers each task with a line of what it saw. It ends when standard input does. What proofs cost a client is spent
-before a run begins where that is possible: keys are derived from salts, sessions are set up and proved.
+It reads where everything is from the first line of standard input, and then tasks, as JSON. It connects for a task and
+spends beforehand what proofs cost a client, where that can be: keys are derived from salts, sessions are set up and
+proved. Then it says "ready", and with the next line it runs and says what it saw; connections end with the line after
+that, so that no process at their other ends is gone before its time was read. It ends when standard input does.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -94,7 +96,7 @@ async def _derived(secret: str, count: int) -> list[SaltedKey]:
         )
 
 
-async def keep_writing(writer: Writer, numbers: Any, until_s: float, seen: Seen) -> None:
+async def keep_writing(writer: Writer, numbers: Iterator[int], until_s: float, seen: Seen) -> None:
     """One write after the other."""
     while (began_s := time.perf_counter()) < until_s and not seen.fault:
         seen.sent += 1
@@ -108,19 +110,13 @@ async def keep_writing(writer: Writer, numbers: Any, until_s: float, seen: Seen)
         seen.counts[bucket(int((seen.last_s - began_s) * 1e9))] += 1
 
 
-async def run(place: Place, task: Task) -> dict[str, Any]:
+async def run(task: Task, writers: Sequence[Writer], numbers: Iterator[int]) -> dict[str, Any]:
     """Do a task; gives the fields of a LoadResult."""
-    writers = await opened(place, task)
-    numbers = iter(range(task.first + task.clients, sys.maxsize))
-    for writer in writers:
-        await writer.write(next(numbers))  # the first one of a connection makes plans and caches
     seen = Seen()
     began_s, cpu_s = time.perf_counter(), time.process_time()
     clients = (keep_writing(writer, numbers, began_s + task.seconds, seen) for writer in writers)
     await asyncio.gather(*clients)
     cpu_s = time.process_time() - cpu_s
-    for writer in writers:
-        writer.close()
     return {
         "sent": seen.sent,
         "answers": seen.answers,
@@ -139,11 +135,24 @@ async def run(place: Place, task: Task) -> dict[str, Any]:
 async def serve() -> None:
     """Do the tasks that come."""
     loop = asyncio.get_running_loop()
-    place = Place(**json.loads(await loop.run_in_executor(None, sys.stdin.readline)))
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
+
+    async def next_line() -> str:
+        return await loop.run_in_executor(None, sys.stdin.readline)
+
+    place = Place(**json.loads(await next_line()))
+    while line := await next_line():
         given = json.loads(line)
         task = Task(**{**given, "scheme": Scheme(given["scheme"])})
-        print(json.dumps(await run(place, task)), flush=True)
+        writers = await opened(place, task)
+        numbers = iter(range(task.first + task.clients, sys.maxsize))
+        for writer in writers:
+            await writer.write(next(numbers))  # the first one of a connection makes plans and caches
+        print("ready", flush=True)
+        await next_line()
+        print(json.dumps(await run(task, writers, numbers)), flush=True)
+        await next_line()
+        for writer in writers:
+            writer.close()
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ ORDER: Final = {
         "resolution",
         "operations",
         "gathering",
+        "single_creations",
         "sequencer",
         "own_site",
         "initialise",
