@@ -62,30 +62,28 @@ class Seen:
 
 async def opened(place: Place, task: Task) -> list[Writer]:
     """The clients of a task, ready to write."""
-    proofs: dict[Scheme, Any] = {}
-    match task.scheme:
-        case Scheme.SECRET:
-            derived = await _derived(place.secret, int(SALTS_PER_S * task.seconds) + task.clients)
-            proofs[task.scheme] = lambda: by_secret(place, derived.pop)
-        case Scheme.SECRET_KEPT:
-            proofs[task.scheme] = lambda: by_one_salt(place)
-        case Scheme.RSA:
-            proofs[task.scheme] = lambda: by_private_key(place)
-    return [await _open(place, task, client, proofs) for client in range(task.clients)]
+    derived: list[SaltedKey] = []
+    if task.scheme is Scheme.SECRET:
+        derived = await _derived(place.secret, int(SALTS_PER_S * task.seconds) + 2 * task.clients)
+    return [await _open(place, task, client, derived) for client in range(task.clients)]
 
 
-async def _open(place: Place, task: Task, client: int, proofs: dict[Scheme, Any]) -> Writer:
+async def _open(place: Place, task: Task, client: int, derived: list[SaltedKey]) -> Writer:
     match task.scheme:
         case Scheme.BARE:
             return await BareWriter.open(place.bare_dsn)
+        case Scheme.SECRET:
+            return await challenged(place, by_secret(place, derived.pop))
+        case Scheme.SECRET_KEPT:
+            return await challenged(place, by_one_salt(place))
+        case Scheme.RSA:
+            return await challenged(place, by_private_key(place))
         case Scheme.SESSION:
             return await in_session(place, task.first + client)
         case Scheme.HTTP_BASIC:
             return await with_password(place)
         case Scheme.HTTP_SESSION:
             return await with_session(place)
-        case _:
-            return await challenged(place, proofs[task.scheme]())
 
 
 async def _derived(secret: str, count: int) -> list[SaltedKey]:

@@ -24,6 +24,7 @@ from protocol.challenge import (
     SecretCode,
     check_key_answer,
     check_secret_answer,
+    deployed_octets,
     derive_key,
 )
 from protocol.codes import ResponseCode
@@ -205,10 +206,12 @@ class Proofs:
                 and key.data
             ]
 
-        return await self._check(scheme, claimed, self._derive_and(check, network))
+        return await self._check(scheme, claimed, self._derive_and(check, secrets, network))
 
-    async def _derive_and(self, check: Callable[[Derive], list[int]], network: str) -> list[int]:
-        """What check gives: at once from keys that are known, else at the desk."""
+    async def _derive_and(
+        self, check: Callable[[Derive], list[int]], keys: Sequence[Key], network: str
+    ) -> list[int]:
+        """What check gives: at once from derived keys that are known, else at the desk."""
         try:
             return check(self._derived.known)
         except NotDerived:
@@ -220,8 +223,13 @@ class Proofs:
             return key
 
         matching = await self._desk.run(network, partial(check, derive))
-        if matching:
-            self._derived.keep(made)
+        proven = {
+            secret
+            for key in keys
+            if key.index in matching
+            for secret in (key.data, deployed_octets(key.data))
+        }
+        self._derived.keep({how: key for how, key in made.items() if how[1] in proven})
         return matching
 
     def _believed_scheme(self, answer: bytes) -> str | None:
