@@ -32,9 +32,11 @@ async def test_many_at_once_share_transactions(bench: Bench) -> None:
 
     assert all(isinstance(result, Created) for result in results)
     async with bench.store.connection() as connection:
-        transactions, entries = await connection.fetchrow(
+        record = await connection.fetchrow(
             "SELECT count(DISTINCT xact), count(*) FROM audit_log"
         )
+    assert record is not None
+    transactions, entries = record
     assert transactions <= 100 // GROUP_MAX + 2
     assert entries == transactions  # it is the same administrator who asks, in one request
     assert len(await bench.log()) == 100
