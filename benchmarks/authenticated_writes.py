@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from benchmarks.command import Options, run
 from benchmarks.import_rate import Laboratory, laboratory
 from benchmarks.load.result import Histogram, LoadResult
+from benchmarks.load.run import Address
 from benchmarks.record import PREFIX
 from benchmarks.report import Bar, Outcome, Plot, Spread, at_least, compare, number
 from benchmarks.rounds import Rounds, Sample, WrongAnswers, in_turn, measure
@@ -46,6 +47,7 @@ from protocol.valuetypes import PublicKey
 from registry.homing import HS_ADMIN_INDEX, admin_value
 from registry.initialise import ADMIN_SECRET_FILE, SERVER_KEY_FILE, administrator_of
 from registry.node import open_node
+from registry.operations import Operations
 from registry.outcomes import COMMAND, OPERATOR, Identity, Rejected
 from registry.settings import load_registry_settings
 
@@ -75,30 +77,43 @@ class Keys:
         return Identity(index=self.identity.index + 1, handle=self.identity.handle)
 
 
-async def make_administrator(settings_file: Path) -> Keys:
-    """Let the administrator of a new node have both kinds of keys, and all rights by either."""
-    settings = load_registry_settings(settings_file, {})
+async def give_keys(operations: Operations, data_dir: Path) -> Keys:
+    """Let the administrator of a node whose home is PREFIX have both kinds of keys, and all rights by either."""
     prefix = Prefix.parse(PREFIX)
+    secret = (data_dir / ADMIN_SECRET_FILE).read_text().strip()
     private = rsa.generate_private_key(public_exponent=65_537, key_size=RSA_BITS)
-    async with open_node(settings) as node:
-        secret = (settings.data_dir / ADMIN_SECRET_FILE).read_text().strip()
-        keys = Keys(administrator_of(prefix), secret, private)
-        public = HandleValue(
-            index=keys.by_private_key.index,
-            type="HS_PUBKEY",
-            data=PublicKey.of_rsa(private.public_key()).encode(),
-        )
-        put = await node.operations.put_values(keys.identity.handle, ValueList.of([public]), by=OPERATOR)
-        assert not isinstance(put, Rejected), put
-        administrators = ValueList.of(
-            [
-                admin_value(keys.identity),
-                admin_value(keys.by_private_key, index=HS_ADMIN_INDEX + 1),
-            ]
-        )
-        async with node.operations.transaction(COMMAND) as transaction:
-            await transaction.renew_authorisation(prefix.key, administrators)
+    keys = Keys(administrator_of(prefix), secret, private)
+    public = HandleValue(
+        index=keys.by_private_key.index,
+        type="HS_PUBKEY",
+        data=PublicKey.of_rsa(private.public_key()).encode(),
+    )
+    put = await operations.put_values(keys.identity.handle, ValueList.of([public]), by=OPERATOR)
+    assert not isinstance(put, Rejected), put
+    administrators = [
+        admin_value(keys.identity),
+        admin_value(keys.by_private_key, index=HS_ADMIN_INDEX + 1),
+    ]
+    async with operations.transaction(COMMAND) as transaction:
+        await transaction.renew_authorisation(prefix.key, ValueList.of(administrators))
     return keys
+
+
+def place_of(keys: Keys, data_dir: Path, handle: Address, http: Address, *, bare_dsn: str) -> Place:
+    """What clients must know of a node."""
+    pem = keys.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return Place(
+        host=handle[0],
+        handle_port=handle[1],
+        http_port=http[1],
+        administrator=str(keys.identity.handle),
+        secret=keys.secret,
+        secret_index=keys.identity.index,
+        private_key=pem.decode(),
+        private_index=keys.by_private_key.index,
+        server_key=public_key_of(load_server_key(data_dir / SERVER_KEY_FILE)).hex(),
+        bare_dsn=bare_dsn,
+    )
 
 
 class Writers:
@@ -198,24 +213,16 @@ def node(made: Laboratory) -> Iterator[tuple[Place, Server]]:
     data_dir = made.directory / "data"
     path = made.directory / "making.toml"
     ours.write_settings(path, "registry", database=dsn, data_dir=data_dir, homes=[PREFIX])
-    keys = asyncio.run(make_administrator(path))
+    keys = asyncio.run(_prepare(path))
     with ours.registry(made, "registry", dsn, plain_http_credentials="loopback") as server:
-        pem = keys.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        yield (
-            Place(
-                host=server.address[0],
-                handle_port=server.address[1],
-                http_port=server.http_port,
-                administrator=str(keys.identity.handle),
-                secret=keys.secret,
-                secret_index=keys.identity.index,
-                private_key=pem.decode(),
-                private_index=keys.by_private_key.index,
-                server_key=public_key_of(load_server_key(data_dir / SERVER_KEY_FILE)).hex(),
-                bare_dsn=bare_dsn,
-            ),
-            server,
-        )
+        http = server.address[0], server.http_port
+        yield place_of(keys, data_dir, server.address, http, bare_dsn=bare_dsn), server
+
+
+async def _prepare(settings_file: Path) -> Keys:
+    settings = load_registry_settings(settings_file, {})
+    async with open_node(settings) as opened:
+        return await give_keys(opened.operations, settings.data_dir)
 
 
 def report(rounds: Rounds) -> Outcome:

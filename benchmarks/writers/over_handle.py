@@ -125,9 +125,7 @@ async def challenged(place: Place, prove: Prove) -> ChallengedWriter:
 
 async def in_session(place: Place, number: int) -> SessionWriter:
     """A client whose session is set up and proved, by a first write of this number."""
-    setting_up = await Link.open(
-        place.host, place.handle_port
-    )  # which the server closes: it asks for no KPAL
+    setting_up = await Link.open(place.host, place.handle_port)  # closed by the server: no KPAL is asked for
     link = await Link.open(place.host, place.handle_port)
     links = iter([setting_up])
     server_key = PublicKey.decode(bytes.fromhex(place.server_key))
@@ -135,6 +133,7 @@ async def in_session(place: Place, number: int) -> SessionWriter:
     session = await ClientSession.set_up(
         lambda octets: next(links, link).exchange(octets), server_key, identity=identity
     )
+    setting_up.close()
     writer = SessionWriter(link, session, by_one_salt(place))
     await writer.log_in(number)
     return writer

@@ -32,9 +32,7 @@ async def test_many_at_once_share_transactions(bench: Bench) -> None:
 
     assert all(isinstance(result, Created) for result in results)
     async with bench.store.connection() as connection:
-        record = await connection.fetchrow(
-            "SELECT count(DISTINCT xact), count(*) FROM audit_log"
-        )
+        record = await connection.fetchrow("SELECT count(DISTINCT xact), count(*) FROM audit_log")
     assert record is not None
     transactions, entries = record
     assert transactions <= 100 // GROUP_MAX + 2
