@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "apikey": "deploy.commands.apikey:apikey",
     "prefix": "deploy.commands.prefix:prefix",
     "id": "deploy.commands.identifier:identifier",
+    "admin": "deploy.commands.admin:admin",
+    "key": "deploy.commands.key:key",
     "neighbour": "deploy.commands.neighbour:neighbour",
     "audit": "deploy.commands.audit:audit",
     "nodekey": "deploy.commands.nodekey:nodekey",

@@ -43,7 +43,7 @@ MAX_ITERATIONS: Final = 100_000  # some 50 ms of work for one small message; dep
 MAX_SALT_OCTETS: Final = 1_024  # deployed clients send 16
 KEY_BITS: Final = 160
 MIN_KEY_BITS: Final = 128  # the sender chooses: of a shorter key the MAC could be guessed without the secret
-MAX_KEY_BITS: Final = 320  # every 160 bits cost the iterations once more
+MAX_KEY_BITS: Final = 320  # every 160 bits cost the iterations once more, and count as more of them
 
 _DIGEST_SINCE: Final[Version] = (2, 1)
 _PBKDF2_SINCE: Final[Version] = (2, 7)
@@ -61,6 +61,7 @@ class SecretCode(IntEnum):
     PBKDF2_HMAC_SHA1 = 0x22
 
 
+_DERIVED: Final = bytes((SecretCode.PBKDF2_HMAC_SHA1,))
 ACCEPTED_CODES: Final = frozenset(SecretCode) - {SecretCode.MD5}
 """What is accepted unless a setting says otherwise."""
 
@@ -98,6 +99,11 @@ class Derivation:
     salt: bytes
     iterations: int
     key_bits: int
+
+    @property
+    def cost(self) -> int:
+        """Iterations, once for each part of the key."""
+        return self.iterations * -(-self.key_bits // KEY_BITS)
 
 
 def derive_key(derivation: Derivation, secret: bytes) -> bytes:
@@ -206,18 +212,31 @@ def _plain_mac(challenge: Challenge, secret: bytes, code: SecretCode) -> bytes:
     return _SANDWICHES[code](secret + challenge.octets + secret).digest()
 
 
-def _check_derived(
-    challenge: Challenge, octets: bytes, secret: bytes, iterations_max: int, derive: Derive
-) -> bool:
+def iterations_of(answer: bytes) -> int:
+    """Iterations that checking an answer with one secret takes, those for a longer key included; 0 without PBKDF2.
+
+    Raises WireError for octets that are no answer.
+    """
+    return _read_derived(answer[1:])[0].cost if answer[:1] == _DERIVED else 0
+
+
+def _read_derived(octets: bytes) -> tuple[Derivation, bytes]:
+    """How the key was made, and the MAC that was made with it."""
     reader = Reader(octets)
     salt, iterations, key_bits = reader.counted(MAX_SALT_OCTETS), reader.u32(), reader.u32()
     sent = reader.counted(MAX_SIGNATURE_OCTETS)
     reader.expect_end()
-    if iterations > iterations_max:
-        raise TooLarge(f"PBKDF2 with {iterations} iterations, {iterations_max} allowed")
     if not iterations or key_bits % 8 or not MIN_KEY_BITS <= key_bits <= MAX_KEY_BITS:
         raise Malformed(f"PBKDF2 with {iterations} iterations for a key of {key_bits} bits")
-    derivation = Derivation(salt, iterations, key_bits)
+    return Derivation(salt, iterations, key_bits), sent
+
+
+def _check_derived(
+    challenge: Challenge, octets: bytes, secret: bytes, iterations_max: int, derive: Derive
+) -> bool:
+    derivation, sent = _read_derived(octets)
+    if derivation.cost > iterations_max:
+        raise TooLarge(f"PBKDF2 with {derivation.cost} iterations, {iterations_max} allowed")
     deployed = deployed_octets(secret)
     return any(
         hmac.compare_digest(hmac.digest(derive(derivation, octets), challenge.octets, hashlib.sha1), sent)

@@ -14,9 +14,11 @@ HandleError
 ├── SessionLost              a session that the server does not know, or no longer (RC 500)
 ├── SessionReplay            a message of a session that has come before (RC 505)
 ├── UnreadableKey            a private-key file that cannot be opened, or with another passphrase
+├── OperationRefused         a server's no to what an administrator asked for; has its code and its words
 ├── ResolutionFailed         no answer could be had; says from whom, why, and what to do
 │   ├── Unreachable          no server of a service answered in time
-│   │   └── NotSent          nothing was sent, for want of something on this side
+│   │   ├── NotSent          nothing was sent, for want of something on this side
+│   │   └── Unclear          a write was sent and no answer came: it may have been done
 │   ├── RecursionLimit       more referrals, levels or hops than allowed (RC 6)
 │   ├── LameService          every server of a service says that it does not hold the name
 │   ├── NoService            a record that should name a service names none
@@ -28,7 +30,7 @@ HandleError
 
 from collections.abc import Sequence
 
-from protocol.codes import ResponseCode
+from protocol.codes import ResponseCode, rc_name
 
 
 class HandleError(Exception):
@@ -110,6 +112,20 @@ class UnreadableKey(HandleError):
     """A private-key file that is none, is damaged, or is encrypted with another passphrase."""
 
 
+class OperationRefused(HandleError):
+    """A server's no to what an administrator asked for.
+
+    refusal: its response code, an open number. words: its own, bounded and printable. node: who said it.
+    """
+
+    def __init__(self, refusal: int, words: str = "", *, node: str = "") -> None:
+        self.refusal = refusal
+        self.words = words
+        self.node = node
+        told = f': "{words}"' if words else ""
+        super().__init__(f"response code {refusal} ({rc_name(refusal)}){told}")
+
+
 class ResolutionFailed(HandleError):
     """No answer could be had.
 
@@ -138,6 +154,10 @@ class Unreachable(ResolutionFailed):
 
 class NotSent(Unreachable):
     """Nothing was sent, for want of something on this side; it says nothing about the server."""
+
+
+class Unclear(Unreachable):
+    """A write was sent and no answer came: it may have been done or not."""
 
 
 class RecursionLimit(ResolutionFailed):

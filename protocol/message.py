@@ -68,6 +68,11 @@ class Envelope:
         )
 
 
+def is_encrypted(octets: bytes) -> bool:
+    """Whether octets begin with an envelope behind which only a session can read (PROTOCOL.md §3.10)."""
+    return len(octets) >= ENVELOPE_OCTETS and bool(octets[2] & _ENCRYPTED)
+
+
 def decode_envelope(octets: bytes) -> Envelope:
     """Decode the 20-octet envelope that starts every packet.
 
@@ -389,7 +394,7 @@ def undecodable(
     request_id, op_code, session_id = UNKNOWN_REQUEST_ID, 0, 0
     if len(octets) >= ENVELOPE_OCTETS:
         session_id, request_id = struct.unpack_from(">II", octets, 4)
-    if len(octets) >= ENVELOPE_OCTETS + 4:
+    if len(octets) >= ENVELOPE_OCTETS + 4 and not is_encrypted(octets):
         op_code = int.from_bytes(octets[ENVELOPE_OCTETS : ENVELOPE_OCTETS + 4], "big")
     text_octets = message.encode("utf-8", "replace")
     return Message(

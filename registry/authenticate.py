@@ -26,11 +26,17 @@ RecordReader = Callable[[Handle], Awaitable[Values | None]]
 """Reads a stored record with its restricted values in the clear; None when it is not stored here."""
 
 
+def is_believable(value: bytes) -> bool:
+    """Whether a key or group counts: none that anybody may write, and no secret that anybody may read."""
+    spoiling = Permission.PUBLIC_WRITE | (Permission.PUBLIC_READ if type_of(value) == HS_SECKEY else 0)
+    return not permissions_of(value) & spoiling
+
+
 def check_secret(claimed: Identity, record: Values | None, secret: bytes) -> Identity | None:
     """The identity whose HS_SECKEY value holds this secret, or None.
 
     record: the values of the claimed handle; None when it is not stored here, which takes as long as a wrong secret.
-    A claimed index 0 stands for any HS_SECKEY value of the handle. An empty secret and a publicly readable one
+    A claimed index 0 stands for any HS_SECKEY value of the handle. An empty secret, and one that is not believable,
     never match.
     """
     offered = hashlib.sha256(secret).digest()  # the comparison of equal lengths tells nothing of the length
@@ -45,9 +51,7 @@ def _secrets_of(claimed: Identity, record: Values | None) -> list[tuple[int, byt
     keys = [
         (index, data_of(value))
         for index, value in (record or {}).items()
-        if type_of(value) == HS_SECKEY
-        and claimed.index in (0, index)
-        and not permissions_of(value) & Permission.PUBLIC_READ
+        if type_of(value) == HS_SECKEY and claimed.index in (0, index) and is_believable(value)
     ]
     return keys or [(0, b"")]
 
@@ -87,7 +91,7 @@ async def _is_member(
 async def _members(group: Reference, read: RecordReader) -> list[Reference]:
     record = await read(Handle(group[0]))
     value = (record or {}).get(group[1])
-    if value is None:
+    if value is None or not is_believable(value):
         return []
     return [reference_of(member) for member in _references(values_of_type([value], HS_VLIST))]
 

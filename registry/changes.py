@@ -159,11 +159,16 @@ class Changes:
         self, work: Work, handle: Handle, row: Row | None, edit: Edit, by: Actor
     ) -> tuple[Row | None, Result]:
         """The new row, None when nothing changes, and the result. Raises Refusal."""
+        unknown = Refusal(ResponseCode.HANDLE_NOT_FOUND, "the handle does not exist")
         if row is None or not row.stored:
-            raise Refusal(ResponseCode.HANDLE_NOT_FOUND, "the handle does not exist")
+            raise unknown
         held = (await work.table(handle)).rows.get(handle.prefix.key)
         old = self._context.values_of(row)
         grants = grants_in(old.values())
+        if row.state == State.DRAFT and not await self._context.is_administrator(
+            by, grants, work.writing, held=held
+        ):
+            raise unknown  # nobody but its owner knows of it yet
         stranger = Refusal(
             ResponseCode.INVALID_ADMINISTRATOR,
             f"the operation takes rights on the handle that {by} does not have",

@@ -78,10 +78,16 @@ class Context:
         return values
 
     async def read_record(self, handle: Handle, reader: Reader | None = None) -> Values | None:
-        """Every value of a handle that is stored here and in force, or None."""
-        key = self.key_of(handle)
-        row = (await (reader or self.store).find([key])).get(key)
-        return self.values_of(row) if row is not None and row.in_force else None
+        """Every value of a handle that is stored here and in force, or None.
+
+        None too for what was left behind when its prefix was homed no more: what is true of it is elsewhere.
+        """
+        source, key = reader or self.store, self.key_of(handle)
+        row = (await source.find([key])).get(key)
+        if row is None or not row.in_force:
+            return None
+        table = await self.prefixes.around(handle, source.prefix_rows)
+        return self.values_of(row) if isinstance(locate(handle, table.homed), Homed | BelowHome) else None
 
     async def is_allowed(
         self,
@@ -105,7 +111,7 @@ class Context:
             return not (need.record | need.prefix)
         sides = ((need.record, record), (need.prefix, prefix))
         is_named = await self._names(actor, reader)
-        if self.is_server_admin(actor) or all(
+        if self._is_server_admin(is_named) or all(
             is_granted(rights, grants, is_named) for rights, grants in sides
         ):
             return True
@@ -127,19 +133,21 @@ class Context:
             return holds(actor, held, AdminPermission(0))
         if isinstance(actor, Anybody):
             return False
-        if self.is_server_admin(actor):
-            return True
         is_named = await self._names(actor, reader)
+        if self._is_server_admin(is_named):
+            return True
         if any(grant.rights and is_named(grant.administrator) for grant in record):
             return True
         return bool(await self._groups_of(actor, [grant for grant in record if grant.rights], reader))
 
-    def is_server_admin(self, actor: Actor) -> bool:
+    async def is_server_admin(self, actor: Actor) -> bool:
         """Whether somebody is an administrator of the node itself, or its operator."""
         if isinstance(actor, Identity):
-            is_named = names(actor, case_sensitive=self.case_sensitive)
-            return any(is_named(reference) for reference in self.server_admins)
+            return self._is_server_admin(await self._names(actor, self.store))
         return isinstance(actor, Operator)
+
+    def _is_server_admin(self, is_named: Callable[[Reference], bool]) -> bool:
+        return any(is_named(reference) for reference in self.server_admins)
 
     async def _groups_of(
         self, identity: Identity, grants: Sequence[Grant], reader: Reader

@@ -57,6 +57,7 @@ from registry.record import (
     Values,
     check_total,
     keep_timestamps,
+    parse_stored,
     same_record,
     split,
     stamp_octets,
@@ -307,7 +308,9 @@ class Creations:
     async def _settle(self, writing: Writing, draft: Draft, row: Row, batch: Batch) -> bool:
         """Whether an existing record needs no change: it is alike, or must not be replaced."""
         old = self._context.values_of(row)
-        if (
+        if row.state == State.DRAFT and not await self._may_know(writing, draft, old):
+            _reject_creation(draft, batch)  # as if it were not there
+        elif (
             same_record(old, draft.values)
             and row.state == batch.state
             and await self._may_compare(writing, row, old, draft)
@@ -318,6 +321,13 @@ class Creations:
         else:
             return False
         return True
+
+    async def _may_know(self, writing: Writing, draft: Draft, old: Values) -> bool:
+        """Whether the actor may learn that a name is taken by a draft."""
+        gate = draft.gate
+        return gate.may_create or await self._context.is_administrator(
+            draft.by, grants_in(old.values()), writing, held=gate.held
+        )
 
     async def _may_compare(self, writing: Writing, row: Row, old: Values, draft: Draft) -> bool:
         """Whether the actor may learn that its values are the stored ones: otherwise secrets could be guessed."""
@@ -408,6 +418,8 @@ def _take_in(item: Creation, gate: Gate, timestamp: bytes, by: Actor, *, inherit
     if not octets.isascii():
         _check_utf8(octets)
     values, administered = take_in(item.values, timestamp)
+    if item.dated:
+        values = parse_stored(item.values)
     if isinstance(by, Principal) and AdminPermission.MODIFY_ADMIN not in by.rights:
         _check_appoints_nobody(values, by, administered=administered)
     if inherit_admin and not administered and gate.administrators:

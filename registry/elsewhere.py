@@ -35,9 +35,11 @@ FAILED_S: Final = (
 KEPT_MAX: Final = 4_096  # records; a busy node meets some hundreds
 KEPT_OCTETS_MAX: Final = 16_777_216  # of all; one may have a quarter of a megabyte
 LOOKUPS_MAX: Final = 64  # at once: each takes some exchanges, and up to LOOKUP_S when a node is silent
+VERIFICATIONS_MAX: Final = 64  # at once, of answers by secrets; likewise
 WAITERS_MAX: Final = 256  # for one of them
 LOOKUPS_PER_PREFIX_MAX: Final = 4  # a silent node must leave room for all others
 LOOKUP_S: Final = 5.0  # the client of ours that waits for this gives up soon after
+_ALL: Final = ""
 KEY_LOOKUPS: Final = "key_lookups"
 """The name of the limit."""
 
@@ -80,6 +82,7 @@ class Elsewhere:
             flights_max=LOOKUPS_MAX, waiters_max=WAITERS_MAX
         )
         self._shares = ServiceShares(LOOKUPS_PER_PREFIX_MAX)
+        self._verifications = ServiceShares(VERIFICATIONS_MAX)
 
     def remembered(self, handle: Handle) -> Values | None:
         """The keys and groups of a handle, as far as they were looked up lately; None: they were not."""
@@ -118,7 +121,7 @@ class Elsewhere:
         body = VerifyRequest(key=key, nonce=challenge.nonce, digest=challenge.digest, answer=answer).encode()
         words: list[bool] = []
         try:
-            with self._shares.take(_share(handle)):
+            with self._verifications.take(_ALL), self._shares.take(_share(handle)):
                 ask = await self._service(handle)
                 if ask is None:
                     return False

@@ -25,6 +25,8 @@ TRANSACTIONS_MAX: Final = 2
 """Shared transactions at a time: while one waits for the disk, the next one is prepared."""
 WAITING_MAX: Final = 10_000
 """Writes that may wait; a few seconds' work, after which clients have given up."""
+REGISTRATIONS_WAITING: Final = "registrations_waiting"
+"""What the metric calls that limit."""
 
 Asked = TypeVar("Asked")
 Done = TypeVar("Done")

@@ -99,12 +99,14 @@ SYSTEM: Final = Origin(actor="system", via="system")
 class Creation:
     """A record to be created, or replaced where the batch says so.
 
-    values: in wire form, timestamps ignored (the server sets them). Readable for the public or not is
+    values: in wire form, timestamps ignored (the server sets them) unless dated. Readable for the public or not is
     decided by each value's permissions.
     """
 
     handle: Handle
     values: ValueList
+    dated: bool = False
+    """Whether new values keep the timestamps that they come with: a record that moves here is as old as it was."""
 
 
 @dataclass(frozen=True, slots=True)

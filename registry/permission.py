@@ -44,7 +44,8 @@ class Difference:
     """How two states of a record differ."""
 
     rights: AdminPermission
-    """What changing one into the other takes, value by value; NOTHING where a public-write value changes."""
+    """What changing one into the other takes, value by value; NOTHING where a public-write value changes that neither
+    was nor becomes one of KEY_TYPES."""
     protected: tuple[int, ...]
     """Indexes of changed values without admin-write: they cannot be changed in place by anybody (RC 401)."""
     overwritten: bool
@@ -163,4 +164,8 @@ def _right_to_modify(stored: bytes, value: bytes) -> AdminPermission:
         return AdminPermission.REMOVE_ADMIN | AdminPermission.MODIFY_VALUE
     if is_admin:
         return AdminPermission.MODIFY_VALUE | AdminPermission.ADD_ADMIN
-    return NOTHING if permissions_of(stored) & Permission.PUBLIC_WRITE else AdminPermission.MODIFY_VALUE
+    is_about_keys = bool(
+        KEY_TYPES & {type_of(stored), type_of(value)}
+    )  # which are never for everybody to write
+    is_open = permissions_of(stored) & Permission.PUBLIC_WRITE and not is_about_keys
+    return NOTHING if is_open else AdminPermission.MODIFY_VALUE

@@ -19,9 +19,11 @@ SCANNED_MAX: Final = 100_000
 """Rows that one search looks at: entries of the index in all, or records of each prefix."""
 SEARCH_WAIT_S: Final = 10.0
 """How long a search of many prefixes goes on; clients wait for about half a minute."""
-CHUNK_ROWS: Final = 2_000
-"""Rows of one statement: some milliseconds, between which others have their turn."""
+CHUNK_ROWS: Final = 250
+"""Rows of one statement: a millisecond or two, and 64 MB where every record is as large as it may be."""
 PREFIXES_CHUNK: Final = 1_000
+FOUND_OCTETS_MAX: Final = 16_777_216
+"""Of the values that are found; as JSON they take several times as much, and one record may have 262,144."""
 
 _STATES: Final = ", ".join(str(int(state)) for state in sorted(IN_FORCE))
 _RECORD: Final = f"""
@@ -57,6 +59,9 @@ _PREFIXES: Final = f"""
     ORDER BY prefix LIMIT {PREFIXES_CHUNK}"""  # noqa: S608 - a number of our own
 
 
+_NOTHING: Final = ValueList(b"", 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """What is searched for."""
@@ -64,6 +69,8 @@ class Search:
     conditions: Conditions
     """By types that have entries; at least one."""
     limit: int
+    with_values: bool = False
+    """Whether the values of what is found are wanted."""
     skip: int = 0
     """Matches that are left out at the beginning."""
     prefix: bytes | None = None
@@ -76,6 +83,7 @@ class Match:
 
     name: bytes
     public: ValueList
+    """No values, where they are not wanted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +115,7 @@ class Searching:
         """Find handles, in an order that stays while nothing is written. Raises StoreUnavailable."""
         kind, pattern = most_telling(search.conditions)
         reach, matches = _Reach(), Matches()
-        skip, seen = search.skip, set[bytes]()
+        skip, seen, octets = search.skip, set[bytes](), 0
         if pattern.is_exact or pattern.start or pattern.is_everything:
             walk = self._by_index(kind, pattern, search, reach)
         else:
@@ -122,8 +130,15 @@ class Searching:
                 seen.add(name)
                 if skip:
                     skip -= 1
-                else:
-                    matches.found.append(Match(name=name, public=public))
+                    continue
+                kept = public if search.with_values else _NOTHING
+                octets += len(kept.octets)
+                if octets > FOUND_OCTETS_MAX:
+                    matches.stopped = (
+                        f"before more than {FOUND_OCTETS_MAX:,} octets of values; ask for fewer records"
+                    )
+                    return matches
+                matches.found.append(Match(name=name, public=kept))
         matches.stopped = reach.stopped
         return matches
 

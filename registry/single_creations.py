@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from registry.gathering import Gathering, Waiting
+from registry.gathering import REGISTRATIONS_WAITING, Gathering, TooManyWaiting, Waiting
 from registry.operations import Operations
 from registry.outcomes import Actor, Creation, Origin, Result
 from registry.transaction import Transaction
@@ -31,9 +31,15 @@ class SingleCreations:
         Raises as Operations.create, and TooManyWaiting.
         """
         asked = Asked(creation, by, replace)
-        return await self._operations.knowing_groups(
-            lambda: self._gathering.do(asked, origin=origin, settle=_tell)
-        )
+        try:
+            return await self._operations.knowing_groups(
+                lambda: self._gathering.do(asked, origin=origin, settle=_tell)
+            )
+        except TooManyWaiting:
+            on_limit = self._operations.context.on_limit
+            if on_limit is not None:
+                on_limit(REGISTRATIONS_WAITING)
+            raise
 
     async def close(self) -> None:
         """Wait until what was asked for is done."""

@@ -7,7 +7,14 @@ from typing import Any
 
 from deploy.local.ports import NoFreePort
 from deploy.local.processes import LocalError
-from protocol.errors import HandleError, InvalidHandle, SettingsError, StoreUnavailable
+from protocol.errors import (
+    HandleError,
+    InvalidHandle,
+    InvalidValue,
+    SettingsError,
+    StoreUnavailable,
+    UnreadableKey,
+)
 
 
 class ExitCode(IntEnum):
@@ -56,7 +63,7 @@ def exit_code(error: Exception) -> ExitCode:
     match error:
         case CommandFailed():
             return error.code
-        case SettingsError() | InvalidHandle():
+        case SettingsError() | InvalidHandle() | InvalidValue() | UnreadableKey():
             return ExitCode.USAGE
         case OSError() if error.filename is not None and not isinstance(error, ConnectionError):
             return ExitCode.USAGE

@@ -20,7 +20,7 @@ def lookups() -> None:
     """What handles are found by in reverse look-up, on the node's own host."""
 
 
-@lookups.command(name="build", short_help="Enter the values of records that were stored before.")
+@lookups.command(name="build", short_help="Enter values of records stored before.")
 @on_host
 def build_(*, config: Path | None, node: str | None, home: Path, as_json: bool, unsafe: bool) -> None:
     """Enter the values of all records by which handles are found, while the node runs.

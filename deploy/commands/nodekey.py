@@ -68,10 +68,13 @@ def show(*, config: Path | None, node: str | None, home: Path, as_json: bool, un
         click.echo(f"key {key['key']} {what}: {rows or 'no rows'}")
 
 
-@nodekey.command(short_help="Put a new key into the file that does not seal yet.")
+@nodekey.command(short_help="Add a new key that does not seal yet.")
 @on_host
 def prepare(*, config: Path | None, node: str | None, home: Path, as_json: bool, unsafe: bool) -> None:
-    """Put a new key into the key file that does not seal before `rotate`: for a node on several hosts."""
+    """Add a new key that does not seal before `rotate`.
+
+    For a node on several hosts: each gets the file first.
+    """
 
     async def work() -> int:
         async with _rotation(_settings(config, node, home), unsafe=unsafe) as rotation:

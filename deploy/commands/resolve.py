@@ -180,7 +180,7 @@ async def ask_from_root(
     async def walk(client: HandleClient, asked: Question, on_hop: Callable[[Hop], None]) -> Reply:
         return await client.resolve(asked, on_hop=on_hop, certified=certified)
 
-    return await _ask(question, walk, root, _openings(root), unsigned)
+    return await _ask(question, walk, root, openings_of(root), unsigned)
 
 
 async def ask_server(question: Question, address: str, port: int) -> Outcome:
@@ -220,7 +220,7 @@ async def _ask(
     return Outcome(reply=reply, hops=tuple(hops))
 
 
-def _openings(root: Service) -> tuple[Opening, ...]:
+def openings_of(root: Service) -> tuple[Opening, ...]:
     """Loopback for the top-level prefixes of a one-machine deployment, and nothing when the root is elsewhere."""
     if not all(_is_on_loopback(site) for site in root.sites):
         return ()

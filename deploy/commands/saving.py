@@ -1,10 +1,13 @@
 """Secrets that a node tells once: whether their file can be written is asked before they are made."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
 import click
+
+from registry.secret_files import write_secret_file
 
 SAVE_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -31,3 +34,31 @@ def check_save(file: Path | None, *, replaces: bool = False) -> None:
             pass
     except OSError as error:
         raise click.UsageError(f"--save {file}: cannot be written: {error.strerror}") from None
+
+
+def save_new(file: Path, octets: bytes, *, force: bool = False) -> None:
+    """Write a file that is its owner's alone, and durable. Raises UsageError for one that is there, without force."""
+    if force:
+        write_secret_file(file, octets)
+        return
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise _is_there(file) from None
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(octets)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def check_new(*files: Path) -> None:
+    """Raises UsageError when one of the files is there, before any of them is written."""
+    for file in files:
+        if file.exists():
+            raise _is_there(file)
+
+
+def _is_there(file: Path) -> click.UsageError:
+    return click.UsageError(
+        f"{file}: it is there, and what it holds may be kept nowhere else; --force overwrites it"
+    )

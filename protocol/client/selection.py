@@ -5,14 +5,14 @@ spelling, or when the operator opened its network for the prefix that it serves 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from protocol.handle import Handle, Prefix
 from protocol.message import OUR_VERSION, Version
-from protocol.site import InterfaceProtocol, Server, Site
+from protocol.site import Interface, InterfaceProtocol, Server, Site
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -29,6 +29,12 @@ _PREFERENCE: Final = {
     InterfaceProtocol.TCP: 1,
     InterfaceProtocol.HTTP: 2,
     InterfaceProtocol.HTTPS: 3,
+}
+_CONNECTIONS_FIRST: Final = {
+    InterfaceProtocol.TCP: 0,
+    InterfaceProtocol.HTTPS: 1,
+    InterfaceProtocol.HTTP: 2,
+    InterfaceProtocol.UDP: 3,
 }
 
 _NOT_ROUTABLE_IPV4: Final = tuple(
@@ -241,16 +247,31 @@ def plan_targets(
 
 def site_targets(site: Site, handle: Handle) -> list[Target]:
     """The query interfaces of the site's server for the handle; those with unknown protocols or ports are left out."""
-    server = site.responsible_server(handle)
+    return _server_targets(site, site.responsible_server(handle), lambda interface: interface.query)
+
+
+def administration_targets(site: Site, server: Server) -> list[Target]:
+    """The interfaces of a server that take administration, best first: connections before datagrams."""
+    targets = _server_targets(site, server, lambda interface: interface.admin)
+    return sorted(targets, key=lambda target: _CONNECTIONS_FIRST[target.protocol])
+
+
+def listing_targets(site: Site, server: Server) -> list[Target]:
+    """The interfaces of a server over which lists come, best first: no datagram carries one (PROTOCOL.md §4.11)."""
+    targets = _server_targets(site, server, lambda interface: interface.query or interface.admin)
+    connections = [target for target in targets if target.protocol is not InterfaceProtocol.UDP]
+    return sorted(connections, key=lambda target: _CONNECTIONS_FIRST[target.protocol])
+
+
+def _server_targets(site: Site, server: Server, is_wanted: Callable[[Interface], bool]) -> list[Target]:
     address = str(canonical(server.ip))
     path = (site.attribute(b"path") or b"").decode("ascii", "ignore")
-    return [
-        Target(site=site, protocol=InterfaceProtocol(protocol), address=address, port=port, path=path)
-        for protocol, port in dict.fromkeys(_query_interfaces(server))
+    places = [
+        (InterfaceProtocol(interface.protocol), interface.port)
+        for interface in server.interfaces
+        if is_wanted(interface) and interface.protocol in _PREFERENCE and 0 < interface.port <= 65_535
     ]
-
-
-def _query_interfaces(server: Server) -> Iterable[tuple[int, int]]:
-    for interface in server.interfaces:
-        if interface.query and interface.protocol in _PREFERENCE and 0 < interface.port <= 65_535:
-            yield interface.protocol, interface.port
+    return [
+        Target(site=site, protocol=protocol, address=address, port=port, path=path)
+        for protocol, port in dict.fromkeys(places)
+    ]

@@ -12,7 +12,7 @@ from protocol.bodies import ErrorBody
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError
 from protocol.generations import Stamp
-from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, decode_message, undecodable
+from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, decode_message, is_encrypted, undecodable
 from protocol.transport.answer_cache import AnswerCache
 
 TransportName = Literal["udp", "tcp", "http"]
@@ -170,11 +170,14 @@ class Listener(Protocol):
 
 
 def looks_like_request(octets: bytes) -> bool:
-    """Whether octets have room for envelope and header and a response code of 0.
+    """Whether octets have room for envelope and header, and a response code of 0 where that can be read.
 
-    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop.
+    Nothing else is ever answered over UDP: two servers that answer each other's refusals would never stop. Of an
+    encrypted message only a session knows the code; who has no such session refuses in the clear, and that ends it.
     """
-    return len(octets) >= ENVELOPE_OCTETS + HEADER_OCTETS and octets[24:28] == b"\0\0\0\0"
+    if len(octets) < ENVELOPE_OCTETS + HEADER_OCTETS:
+        return False
+    return octets[24:28] == b"\0\0\0\0" or is_encrypted(octets)
 
 
 def refusal(request_octets: bytes, code: ResponseCode, text: str) -> bytes:

@@ -1,12 +1,13 @@
 """Exchanger: one request and its response with any interface of any server."""
 
 import os
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from protocol.errors import Unreachable
-from protocol.message import Message
+from protocol.message import Message, decode_message
 from protocol.site import InterfaceProtocol
-from protocol.transport.tcp_exchange import exchange_tcp
+from protocol.transport.tcp_exchange import exchange_octets_tcp, stream_tcp
 from protocol.transport.tunnel import HttpExchanger
 from protocol.transport.udp_exchange import UdpExchanger, canonical
 
@@ -57,24 +58,71 @@ class Exchanger:
         interface_protocol: an InterfaceProtocol. address: a literal IPv4 or IPv6 address. deadline_s: monotonic. path:
         for HTTP, the site's path attribute. Raises Unreachable when no whole answer came, WireError when it is none.
         """
-        try:
-            address = canonical(address)[1]  # names are never looked up
-        except OSError as error:
-            raise Unreachable("no literal address", node=address) from error
+        return decode_message(
+            await self.exchange_octets(
+                interface_protocol, address, port, request.encode(), deadline_s=deadline_s, path=path
+            )
+        )
+
+    async def exchange_octets(
+        self,
+        interface_protocol: int,
+        address: str,
+        port: int,
+        request: bytes,
+        *,
+        deadline_s: float,
+        path: str = "",
+    ) -> bytes:
+        """The same for messages that may be encrypted, as whole messages with their envelopes."""
+        address = _literal(address)
         match interface_protocol:
             case InterfaceProtocol.UDP:
-                return await self.udp.exchange(address, port, request, deadline_s=deadline_s)
+                return await self.udp.exchange_octets(address, port, request, deadline_s=deadline_s)
             case InterfaceProtocol.TCP:
-                return await exchange_tcp(address, port, request, deadline_s=deadline_s)
+                return await exchange_octets_tcp(address, port, request, deadline_s=deadline_s)
             case InterfaceProtocol.HTTP | InterfaceProtocol.HTTPS:
                 tls = interface_protocol == InterfaceProtocol.HTTPS
-                return await self._http.exchange(
+                return await self._http.exchange_octets(
                     address, port, request, deadline_s=deadline_s, path=path, tls=tls
                 )
             case _:
                 raise Unreachable(f"nobody speaks interface protocol {interface_protocol}", node=address)
 
+    def stream(
+        self,
+        interface_protocol: int,
+        address: str,
+        port: int,
+        request: Message,
+        *,
+        patience_s: float,
+        path: str = "",
+    ) -> AsyncGenerator[Message, None]:
+        """Sends a request and gives the messages of its answer, of which each but the last has CONT.
+
+        patience_s: for the connection, and for each message. Raises as exchange(), and Unreachable over UDP, where no
+        answer has several messages (PROTOCOL.md §4.11).
+        """
+        address = _literal(address)
+        match interface_protocol:
+            case InterfaceProtocol.TCP:
+                return stream_tcp(address, port, request, patience_s=patience_s)
+            case InterfaceProtocol.HTTP | InterfaceProtocol.HTTPS:
+                tls = interface_protocol == InterfaceProtocol.HTTPS
+                return self._http.stream(address, port, request, patience_s=patience_s, path=path, tls=tls)
+            case _:
+                raise Unreachable("an answer of several messages takes TCP or HTTP", node=address)
+
     async def close(self) -> None:
         """Closes every socket."""
         await self.udp.close()
         await self._http.close()
+
+
+def _literal(address: str) -> str:
+    """The one spelling of an address; names are never looked up. Raises Unreachable."""
+    try:
+        return canonical(address)[1]
+    except OSError as error:
+        raise Unreachable("no literal address", node=address) from error

@@ -11,7 +11,7 @@ import structlog
 from protocol.bodies import ResolutionRequest
 from protocol.codes import OpCode, OpFlag, ResponseCode
 from protocol.errors import HandleError
-from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, undecodable
+from protocol.message import ENVELOPE_OCTETS, HEADER_OCTETS, is_encrypted, undecodable
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import (
     Answer,
@@ -272,6 +272,8 @@ class Connection(asyncio.Protocol):
                 async for octets in more:
                     if self._write_paused:
                         await self._writable.wait()
+                    if self._is_over:
+                        break
                     self._wait(self._owner.idle_s)
                     self._transport.write(octets)
         except Exception:
@@ -360,7 +362,7 @@ class Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(left_s, self._expire)
 
     def _expire(self) -> None:
-        if self._request is not None and self._stream is None:
+        if self._request is not None and not (self._stream and self._write_paused):  # it waits for us
             self._wait(self._owner.idle_s)
         if time.monotonic() < self._deadline_s:
             self._arm()
@@ -426,9 +428,9 @@ class ConnectionOwner:
 def keeps_open(request: bytes) -> bool:
     """Whether a request asks that its connection stay: KPAL, or the trailing field of the IDIS SDK.
 
-    Source: ARCHITECTURE §3.12, PROTOCOL.md §4.1.
+    An encrypted request asks whoever decrypts it. Source: ARCHITECTURE §3.12, PROTOCOL.md §4.1.
     """
-    if len(request) < _BODY:
+    if len(request) < _BODY or is_encrypted(request):
         return False
     op_code, _, flags = struct.unpack_from(">III", request, ENVELOPE_OCTETS)
     if flags & OpFlag.KPAL:

@@ -1,7 +1,10 @@
 """TCP as a client: one connection for each exchange."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 
+from protocol.codes import OpFlag
 from protocol.errors import Unreachable
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message
 
@@ -16,17 +19,50 @@ async def exchange_tcp(address: str, port: int, request: Message, *, deadline_s:
 
 async def exchange_octets_tcp(address: str, port: int, request: bytes, *, deadline_s: float) -> bytes:
     """The same for messages that may be encrypted, as whole messages with their envelopes."""
-    node = f"{address} TCP {port}"
-    try:
+    with _explained(f"{address} TCP {port}"):
         async with asyncio.timeout_at(deadline_s):
-            reader, writer = await asyncio.open_connection(address, port)
+            reader, writer = await _send(address, port, request)
             try:
-                if writer.transport.is_closing():
-                    raise ConnectionResetError
-                writer.write(request)
-                return await _read_message(reader)
+                answer = await _read_message(reader)
             finally:
                 writer.close()
+    return answer
+
+
+async def stream_tcp(
+    address: str, port: int, request: Message, *, patience_s: float
+) -> AsyncGenerator[Message, None]:
+    """Sends a request and gives the messages of its answer, each when it is whole, up to the first without CONT.
+
+    patience_s: for the connection, and for each message. Raises as exchange_tcp().
+    """
+    with _explained(f"{address} TCP {port}"):
+        async with asyncio.timeout(patience_s):
+            reader, writer = await _send(address, port, request.encode())
+        try:
+            follows = True
+            while follows:
+                async with asyncio.timeout(patience_s):
+                    message = decode_message(await _read_message(reader))
+                follows = message.has(OpFlag.CONT)
+                yield message
+        finally:
+            writer.close()
+
+
+async def _send(address: str, port: int, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(address, port)
+    if writer.transport.is_closing():
+        raise ConnectionResetError
+    writer.write(request)
+    return reader, writer
+
+
+@contextmanager
+def _explained(node: str) -> Generator[None, None, None]:
+    """Raises Unreachable for what goes wrong with a connection."""
+    try:
+        yield
     except TimeoutError as error:
         raise Unreachable("no answer in time", node=node) from error
     except asyncio.IncompleteReadError as error:

@@ -8,15 +8,16 @@ when it is a stream of several messages, and is never chunked.
 import asyncio
 import struct
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 
+from protocol.codes import OpFlag
 from protocol.errors import Unreachable
-from protocol.message import ENVELOPE_OCTETS, Message, decode_message, undecodable
+from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message, undecodable
 from protocol.transport.answer_cache import AnswerCache
 from protocol.transport.base import (
     SILENT,
@@ -146,7 +147,12 @@ class HttpExchanger:
     def __init__(self) -> None:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, limit_per_host=_CONNECTIONS_PER_HOST_MAX)
         self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None
+            ),  # every exchange has a deadline, every stream its patience
         )
 
     async def exchange(
@@ -165,38 +171,100 @@ class HttpExchanger:
         checked: a response proves itself by its request id and digest, over TLS as over UDP. deadline_s: monotonic.
         Raises Unreachable when no whole answer comes in time, WireError when it is no message.
         """
-        scheme = "https" if tls else "http"
-        host = f"[{address}]" if ":" in address else address
-        node = f"{address} {scheme.upper()} {port}"
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                return decode_message(
-                    await self._post(f"{scheme}://{host}:{port}/{path.lstrip('/')}", request)
-                )
-        except TimeoutError as error:
-            raise Unreachable("no answer in time", node=node) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable(f"the HTTP exchange failed ({type(error).__name__})", node=node) from error
-        except _NotATunnel as error:
-            raise Unreachable(str(error), node=node) from error
+        octets = request.encode()
+        return decode_message(
+            await self.exchange_octets(address, port, octets, deadline_s=deadline_s, path=path, tls=tls)
+        )
+
+    async def exchange_octets(
+        self,
+        address: str,
+        port: int,
+        request: bytes,
+        *,
+        deadline_s: float,
+        path: str = "",
+        tls: bool = False,
+    ) -> bytes:
+        """The same for messages that may be encrypted, as whole messages with their envelopes."""
+        url, node = _place(address, port, path, tls=tls)
+        with _explained(node):
+            async with asyncio.timeout_at(deadline_s), self._post(url, request) as body:
+                octets = bytearray()
+                async for part in body.iter_any():
+                    octets += part
+                    if len(octets) > TUNNEL_OCTETS_MAX:
+                        raise _NotATunnel(f"an answer of more than {TUNNEL_OCTETS_MAX} octets")
+        return bytes(octets)
+
+    async def stream(
+        self,
+        address: str,
+        port: int,
+        request: Message,
+        *,
+        patience_s: float,
+        path: str = "",
+        tls: bool = False,
+    ) -> AsyncGenerator[Message, None]:
+        """Sends a request and gives the messages of its answer, each when it is whole, up to the first without CONT.
+
+        patience_s: for the connection, and for each message. Raises as exchange().
+        """
+        url, node = _place(address, port, path, tls=tls)
+        with _explained(node):
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(patience_s):
+                    body = await stack.enter_async_context(self._post(url, request.encode()))
+                follows = True
+                while follows:
+                    async with asyncio.timeout(patience_s):
+                        message = await _read_message(body)
+                    follows = message.has(OpFlag.CONT)
+                    yield message
 
     async def close(self) -> None:
         """Closes every connection."""
         await self._session.close()
 
-    async def _post(self, url: str, request: Message) -> bytes:
+    @asynccontextmanager
+    async def _post(self, url: str, request: bytes) -> AsyncGenerator[aiohttp.StreamReader, None]:
+        """The body of the answer to a request."""
         headers: dict[str, Any] = {"Content-Type": MESSAGE_TYPE, "Accept": MESSAGE_TYPE}
         async with self._session.post(
-            url, data=request.encode(), headers=headers, ssl=False, allow_redirects=False
+            url, data=request, headers=headers, ssl=False, allow_redirects=False
         ) as response:
             if response.content_type != MESSAGE_TYPE:
                 raise _NotATunnel(f"HTTP {response.status} without a Handle message")
-            body = bytearray()
-            async for part in response.content.iter_any():
-                body += part
-                if len(body) > TUNNEL_OCTETS_MAX:
-                    raise _NotATunnel(f"an answer of more than {TUNNEL_OCTETS_MAX} octets")
-            return bytes(body)
+            yield response.content
+
+
+def _place(address: str, port: int, path: str, *, tls: bool) -> tuple[str, str]:
+    """The URL of a tunnel, and what errors call it."""
+    scheme = "https" if tls else "http"
+    host = f"[{address}]" if ":" in address else address
+    return f"{scheme}://{host}:{port}/{path.lstrip('/')}", f"{address} {scheme.upper()} {port}"
+
+
+async def _read_message(body: aiohttp.StreamReader) -> Message:
+    envelope = await body.readexactly(ENVELOPE_OCTETS)
+    message_octets = decode_envelope(envelope).message_octets  # bounded before anything of that size is read
+    return decode_message(envelope + await body.readexactly(message_octets))
+
+
+@contextmanager
+def _explained(node: str) -> Generator[None, None, None]:
+    """Raises Unreachable for what goes wrong with a tunnel."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unreachable("no answer in time", node=node) from error
+    except asyncio.IncompleteReadError as error:
+        raise Unreachable("the answer ended before it was whole", node=node) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unreachable(f"the HTTP exchange failed ({type(error).__name__})", node=node) from error
+    except _NotATunnel as error:
+        raise Unreachable(str(error), node=node) from error
 
 
 class _NotATunnel(Exception):

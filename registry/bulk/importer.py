@@ -99,7 +99,7 @@ async def import_file(
         rejects=written,
         failure=failure,
     )
-    progress.ended(report)
+    progress.ended()
     return report
 
 

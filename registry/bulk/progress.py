@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from registry.bulk.report import ImportCounts, ImportReport, Progress
+from registry.bulk.report import ImportCounts, Progress
 
 BAR_INTERVAL_S: Final = 0.2  # redrawn five times a second: fluent to the eye, nothing to the terminal
 LINE_INTERVAL_S: Final = 5.0  # a log of an hour's import stays under a thousand lines
@@ -23,7 +23,7 @@ class SilentProgress:
     def advanced(self, counts: ImportCounts, elapsed_s: float) -> None:
         """Take no note."""
 
-    def ended(self, report: ImportReport) -> None:
+    def ended(self) -> None:
         """Tidy up nothing."""
 
 
@@ -44,7 +44,7 @@ class ProgressBar:
         self._stream.write(ERASE_LINE + describe(counts, elapsed_s, bar=True))
         self._stream.flush()
 
-    def ended(self, report: ImportReport) -> None:
+    def ended(self) -> None:
         """Erase the line, so that the report starts on a clean one."""
         self._stream.write(ERASE_LINE)
         self._stream.flush()
@@ -67,7 +67,7 @@ class ProgressLines:
         self._stream.write(describe(counts, elapsed_s, bar=False) + "\n")
         self._stream.flush()
 
-    def ended(self, report: ImportReport) -> None:
+    def ended(self) -> None:
         """Write nothing: the report follows."""
 
 

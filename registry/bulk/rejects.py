@@ -34,7 +34,8 @@ class RejectsFile:
             stream = self._stream = _create(self.path)
             if columns is not None:
                 stream.write(_joined([*COMMENT_COLUMNS, *_own(columns.names, columns)]) + "\n")
-        reason = row.reason[:_REASON_CHARACTERS_MAX]
+        # A reason may quote a name that is no UTF-8.
+        reason = row.reason[:_REASON_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode()
         if columns is not None:
             text = _joined([str(row.line), reason, *_cells(row.source, columns)])
         else:

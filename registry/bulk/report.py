@@ -77,7 +77,7 @@ class Progress(Protocol):
     def advanced(self, counts: ImportCounts, elapsed_s: float) -> None:
         """Take note of the counts, which grow in place; called after every batch."""
 
-    def ended(self, report: "ImportReport") -> None:
+    def ended(self) -> None:
         """Tidy up: nothing follows."""
 
 

@@ -60,7 +60,7 @@ class PrefixesApi:
 
     async def _administrator(self, request: RestRequest, operation: OpCode) -> Identity:
         by = await self.callers.required(request)
-        if self.operations.context.is_server_admin(by):
+        if await self.operations.context.is_server_admin(by):
             return by
         message = "This is for administrators of the server (setting server_admins)."
         raise Problem(ResponseCode.INVALID_ADMINISTRATOR, message, handle=request.handle, operation=operation)

@@ -104,12 +104,15 @@ def _parse(target: Target, types: LookupTypes) -> Search:
         raise _unusable(f"Say what to search for, such as ?{_names(types).partition(',')[0]}=*.")
     if count > PATTERNS_MAX:
         raise _unusable(f"At most {PATTERNS_MAX} patterns.")
-    most = RECORDS_MAX if target.flag("retrieverecords") else LIMIT_MAX
+    with_values = target.flag("retrieverecords")
+    most = RECORDS_MAX if with_values else LIMIT_MAX
     limit = min(_number(target, "limit", LIMIT_USUAL, least=1), most)
     skip = _number(target, "page", 0, least=0) * limit
     if skip + limit > SCANNED_MAX:
         raise _unusable(f"Pages end at {SCANNED_MAX:,} matches; make the pattern narrower.")
-    return Search(conditions=conditions, limit=limit, skip=skip, prefix=_prefix(target.path))
+    return Search(
+        conditions=conditions, limit=limit, with_values=with_values, skip=skip, prefix=_prefix(target.path)
+    )
 
 
 def _pattern(text: str) -> Pattern:

@@ -122,18 +122,18 @@ class Administration:
     async def home(self, call: Call) -> Response:
         """OC 300: answer for a prefix from now on."""
         prefix = prefix_of(HandleRequest.decode(call.request.body).handle)
-        self.check_server_admin(call)
+        await self.check_server_admin(call)
         return _homed(await self._operations.home(prefix, by=call.proven(), origin=call.origin))
 
     async def unhome(self, call: Call) -> Response:
         """OC 301: answer for a prefix no more."""
         prefix = prefix_of(HandleRequest.decode(call.request.body).handle)
-        self.check_server_admin(call)
+        await self.check_server_admin(call)
         return _homed(await self._operations.unhome(prefix, by=call.proven(), origin=call.origin))
 
-    def check_server_admin(self, call: Call) -> None:
+    async def check_server_admin(self, call: Call) -> None:
         """Raises Refusal unless it is an administrator of the node who asks, and proven: 400, 403; Unproven."""
-        if not self._operations.context.is_server_admin(call.proven()):
+        if not await self._operations.context.is_server_admin(call.proven()):
             message = "this is for administrators of the server (setting server_admins)"
             raise Refusal(ResponseCode.INVALID_ADMINISTRATOR, message)
         call.end_trial()
@@ -191,8 +191,8 @@ class Administration:
 
 
 def _written(result: Result, body: bytes = b"") -> Response:
-    """The answer to a write; OVRW in it says that something was overwritten (PROTOCOL.md §4.5)."""
-    overwritten = isinstance(result, Replaced) and result.overwritten
+    """The answer to a write; OVRW in it says that something was overwritten, if only by itself (PROTOCOL.md §4.5)."""
+    overwritten = isinstance(result, Unchanged) or (isinstance(result, Replaced) and result.overwritten)
     return Response(body=body, clear=0 if overwritten else OpFlag.OVRW)
 
 

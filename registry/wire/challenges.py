@@ -59,6 +59,11 @@ class Pending:
         return 2 * len(self.request.header_and_body)
 
     @property
+    def has_own_id(self) -> bool:
+        """Whether its id is not that of a session."""
+        return self.session_id != self.request.envelope.session_id
+
+    @property
     def network(self) -> str:
         """Whose share of the store it is."""
         return source_network(self.host)
@@ -150,7 +155,8 @@ class ChallengeStore:
     def restore(self, pending: Pending) -> None:
         """Put back what was taken: whoever took it has not proved to be the one who asked."""
         if pending.session_id not in self._pending and pending.until_s > self._clock():
-            self._gone.pop(pending.session_id, None)
+            if pending.has_own_id and self._gone.pop(pending.session_id, None) is None:
+                return  # so many are gone since that its id may be somebody else's
             self._add(pending)
             self._pending.move_to_end(pending.session_id, last=False)
             self._bound(pending.network)
@@ -167,14 +173,15 @@ class ChallengeStore:
         pending = self._pending.pop(session_id, None)
         if pending is None:
             return None
-        del self._by_request[pending.fingerprint]
+        if self._by_request[pending.fingerprint] == session_id:  # else of the same request, issued meanwhile
+            del self._by_request[pending.fingerprint]
         share = self._shares[pending.network]
         del share.ids[session_id]
         share.octets -= pending.octets
         self._octets -= pending.octets
         if not share.ids:
             del self._shares[pending.network]
-        if session_id != pending.request.envelope.session_id:  # an id of its own, not that of a session
+        if pending.has_own_id:
             self._gone[session_id] = self._clock() + self._life_s
         return pending
 

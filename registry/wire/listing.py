@@ -51,7 +51,7 @@ class Lists:
     async def homed_prefixes(self, call: Call) -> Response:
         """OC 302, as names of prefix records; what the request names does not matter."""
         HandleRequest.decode(call.request.body)
-        self._administration.check_server_admin(call)
+        await self._administration.check_server_admin(call)
 
         async def page(after: bytes) -> Page:
             homed = await self._operations.homed(after=after, limit=PAGE_MAX)

@@ -26,17 +26,19 @@ from protocol.challenge import (
     check_secret_answer,
     deployed_octets,
     derive_key,
+    iterations_of,
 )
 from protocol.codes import ResponseCode
 from protocol.errors import HandleError, WireError
 from protocol.handle import Handle
 from protocol.signature import HASH_NAMES
-from protocol.value import Permission, ValueReference
+from protocol.value import ValueReference
 from protocol.valuetypes.hs_pubkey import DSA, RSA, PublicKey
+from registry.authenticate import is_believable
 from registry.context import RECORD_KEY_START, Context
 from registry.elsewhere import Elsewhere
 from registry.outcomes import Identity
-from registry.record import HS_SECKEY, data_of, parse_stored, permissions_of, type_of
+from registry.record import HS_SECKEY, data_of, parse_stored, type_of
 from registry.wire.derived_keys import DerivedKeys, NotDerived
 from registry.wire.desk import Desk
 
@@ -69,7 +71,7 @@ class Keys(Protocol):
     async def find_keys(self, identity: Identity, kind: bytes) -> Sequence[Key]:
         """The values of this type, HS_SECKEY or HS_PUBKEY, that may be meant: for index 0 any of the handle.
 
-        None where the handle, or such a value of it, is not known. A secret that the public may read is none. Raises
+        None where the handle, or such a value of it, is not known. One that is not believable is none. Raises
         HandleError when nobody could be asked.
         """
 
@@ -95,9 +97,7 @@ class KnownKeys:
         return [
             Key(index, data_of(value))
             for index, value in sorted((record or {}).items())
-            if type_of(value) == kind
-            and identity.index in (0, index)
-            and not (kind == HS_SECKEY and permissions_of(value) & Permission.PUBLIC_READ)
+            if type_of(value) == kind and identity.index in (0, index) and is_believable(value)
         ]
 
     async def holder(self, identity: Identity) -> Elsewhere | None:
@@ -150,12 +150,15 @@ class Proofs:
         is_barred: Callable[[Identity], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """is_barred: tells identities whose owner is suspended, who prove nothing. clock: monotonic seconds."""
+        """is_barred: tells identities whose owner is suspended, who prove nothing, and have proved nothing.
+
+        clock: monotonic seconds.
+        """
         self._keys = keys
         self._desk = desk
         self._floors = floors
         self._on_result = on_result
-        self._is_barred = is_barred
+        self.is_barred = is_barred
         self._derived = DerivedKeys(clock)
 
     async def prove(
@@ -186,10 +189,8 @@ class Proofs:
         scheme = self._believed_scheme(answer)
         if scheme is None:
             return None
-        keys = await self._keys.find_keys(claimed, HS_SECKEY)
-        secrets = [key for key in keys[:KEYS_MAX] if key.data] or [
-            Key(0, b"")
-        ]  # an unknown one takes as long
+        keys = [key for key in await self._keys.find_keys(claimed, HS_SECKEY) if key.data]
+        secrets = keys[: self._secrets_max(answer)] or [Key(0, b"")]  # an unknown one takes as long
 
         def check(derive: Derive) -> list[int]:
             return [
@@ -231,6 +232,14 @@ class Proofs:
         }
         self._derived.keep({how: key for how, key in made.items() if how[1] in proven})
         return matching
+
+    def _secrets_max(self, answer: bytes) -> int:
+        """How many secrets an answer for index 0 is checked with: all together take no more than one may."""
+        try:
+            iterations = iterations_of(answer)
+        except WireError:
+            return 1
+        return max(1, min(KEYS_MAX, self._floors.iterations_max // max(1, iterations)))
 
     def _believed_scheme(self, answer: bytes) -> str | None:
         """How an answer was made with a secret; None, and counted, for a way that is not believed."""
@@ -293,7 +302,7 @@ class Proofs:
 
     async def _conclude(self, scheme: str, identity: Identity | None) -> Identity | None:
         """Count a check, and its outcome unless the identity's owner is suspended."""
-        if identity is not None and await self._is_barred(identity):
+        if identity is not None and await self.is_barred(identity):
             identity = None
         self._on_result(scheme, "failed" if identity is None else "success")
         return identity

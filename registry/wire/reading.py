@@ -120,6 +120,10 @@ class Readings:
         name = question.handle
         if denied.code is not ResponseCode.SERVER_NOT_RESPONSIBLE or b"/" in name.octets:
             return denied
+        if _HS_SITE not in (
+            wanted.upper() for wanted in question.types
+        ):  # others are told 301, as everywhere
+            return denied
         row = await self._operations.context.prefixes.row(name.octets.upper())
         if row is None or not row.homed:
             return denied
@@ -130,7 +134,7 @@ class Readings:
     async def _tell_status(self, call: Call, question: ResolutionRequest) -> Response:
         if call.request.has(OpFlag.PUBL) and not call.is_logged_in:
             raise Refusal(ResponseCode.VALUES_NOT_FOUND, "")
-        self._administration.check_server_admin(call)
+        await self._administration.check_server_admin(call)
         values = (await self._status.values()).select(question.indexes, question.types)
         if not values.count:
             raise Refusal(ResponseCode.VALUES_NOT_FOUND, "")

@@ -92,7 +92,7 @@ class WireServer(wire_server.WireServer):
         self._replies = replies
         self._policy = policy
         self._sessions = sessions
-        self._logins = Logins()
+        self._logins = Logins(clock)
         administration = Administration(operations, creations, policy, registered)
         readings = Readings(
             operations,
@@ -197,7 +197,7 @@ class WireServer(wire_server.WireServer):
         if call is None:
             return self.refuse(request, ResponseCode.SESSION_TIMEOUT, NO_SESSION)
         if operation not in self._handlers:
-            return self._sealed(call, self.has_not(request))
+            return self._protected(call, self.has_not(request))
         if call.is_logged_in or operation not in _ONCE:  # a connection repeats nothing by itself
             return await self._serve(call)
         key = fingerprint(request, peer.host)
@@ -209,7 +209,9 @@ class WireServer(wire_server.WireServer):
         if request.envelope.session_id in _NO_SESSION_IDS:
             return call
         identity = self._logins.identity_of(peer)
-        if identity is not None:
+        if (
+            identity is not None and not request.envelope.encrypted
+        ):  # what is, belongs to a session and has its MAC
             return replace(call, identity=identity, is_logged_in=True)
         session = None if self._sessions is None else self._sessions.enter(request, peer)
         if session is None:
@@ -222,6 +224,7 @@ class WireServer(wire_server.WireServer):
         """The answer to a call, whatever comes of it; on trial nothing but whether the identity would have a right."""
         handler = self._handlers[call.request.header.op_code]
         try:
+            call = await self._of_standing(call)
             self._check_interface(call)
             response = await handler(call)
         except Unproven:
@@ -229,8 +232,14 @@ class WireServer(wire_server.WireServer):
         except Refusal as refusal:
             response = Response(code=refusal.code, body=ErrorBody(message=refusal.message).encode())
         except (HandleError, TimeoutError) as error:
-            return self._sealed(call, self.failed(call.reply_to, call.peer, error))
+            return self._protected(call, self.failed(call.reply_to, call.peer, error))
         return self._answer(call, response)
+
+    async def _of_standing(self, call: Call) -> Call:
+        """A call of nobody, where the owner of its identity is suspended since that was proved."""
+        if call.identity is None or call.on_trial or not await self._proofs.is_barred(call.identity):
+            return call
+        return replace(call, identity=None, is_logged_in=False)
 
     def _check_interface(self, call: Call) -> None:
         """Raises Refusal for an operation that this kind of interface, or of site, does not have: 4, 301."""
@@ -253,14 +262,14 @@ class WireServer(wire_server.WireServer):
         """What somebody gets who asks for what takes an identity, and has proved none."""
         request = call.request
         if call.reply_to is not request:  # a proof does not help
-            return self._sealed(call, self.refuse(call.reply_to, ResponseCode.INVALID_ADMINISTRATOR, ""))
+            return self._protected(call, self.refuse(call.reply_to, ResponseCode.INVALID_ADMINISTRATOR, ""))
         is_write = request.header.op_code in ADMINISTRATION
         if is_write and self._policy.refuse_sessionless_writes and call.session is None:
             text = "this server takes writes within a session alone; log in first"
             return self.refuse(request, ResponseCode.AUTHENTICATION_FAILED, text)
         if answer_version(request.envelope) < self._policy.authentication_version_min:
             text = "this server believes no proof in messages of so old a version of the protocol"
-            return self._sealed(call, self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text))
+            return self._protected(call, self.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, text))
         pending = self._challenges.issue(
             request, call.peer.host, 0 if call.session is None else call.session.id
         )
@@ -275,7 +284,7 @@ class WireServer(wire_server.WireServer):
         kept = response.header.op_flags & ~(OpFlag.OVRW | OpFlag.MINT)  # as deployed servers
         response = replace(response, header=replace(response.header, op_flags=kept))
         is_login = request.header.op_code == OpCode.IDIS_LOGIN  # which has to be answered on this connection
-        return self._sealed(call, Answer(octets=response.encode(), keep_open=is_login))
+        return self._protected(call, Answer(octets=response.encode(), keep_open=is_login))
 
     async def _answer_challenge(self, answer: Message, peer: Peer) -> Answer:
         """Do what the challenge was about, once, and give the same reply to the same answer again."""
@@ -287,7 +296,7 @@ class WireServer(wire_server.WireServer):
             return await self._replies.once(key, partial(self._take, answer, peer, session))
         except HandleError as error:
             call = Call(request=answer, reply_to=answer, peer=peer, session=session)
-            return self._sealed(call, self.failed(answer, peer, error))
+            return self._protected(call, self.failed(answer, peer, error))
 
     async def _take(self, answer: Message, peer: Peer, session: Session | None) -> Answer:
         proof = ChallengeAnswerRequest.decode(answer.body)
@@ -363,9 +372,7 @@ class WireServer(wire_server.WireServer):
     def _answer(self, call: Call, response: Response) -> Answer:
         """The octets of a response, all of its messages."""
         first = self._message(call, response, response.body, follows=response.more is not None)
-        answer = Answer(
-            octets=first, keep_open=call.is_logged_in or self._logins.identity_of(call.peer) is not None
-        )
+        answer = Answer(octets=first, keep_open=self._stays_open(call))
         if response.more is not None:
             answer.more = self._messages(call, response, response.more)
         is_for_all = call.identity is None and call.session is None
@@ -396,22 +403,29 @@ class WireServer(wire_server.WireServer):
             message = replace(message, header=replace(message.header, op_flags=flags))
         if response.session_id is not None:
             message = replace(message, envelope=replace(message.envelope, session_id=response.session_id))
-        return self._seal(call, message)
+        return self._protect(call, message)
 
-    def _sealed(self, call: Call, answer: Answer) -> Answer:
+    def _protected(self, call: Call, answer: Answer) -> Answer:
         """An answer within the session of its call, where there is one."""
         if call.session is None:
             return answer
-        return Answer(octets=self._seal(call, decode_message(answer.octets)))
+        octets = self._protect(call, decode_message(answer.octets))
+        return Answer(octets=octets, keep_open=self._stays_open(call))
 
-    def _seal(self, call: Call, message: Message) -> bytes:
+    def _stays_open(self, call: Call) -> bool:
+        """Whether the connection stays, beyond what it can read itself: for a login, and with an encrypted KPAL."""
+        if call.reply_to.envelope.encrypted and call.reply_to.has(OpFlag.KPAL):
+            return True
+        return call.is_logged_in or self._logins.identity_of(call.peer) is not None
+
+    def _protect(self, call: Call, message: Message) -> bytes:
         return message.encode() if call.session is None else call.session.protect(call.reply_to, message)
 
 
 def _is_done(call: Call, answer: Answer) -> bool:
     """Whether a request was done, or its sender at least has proved something: strangers must not fill the store."""
     is_success = answer.octets[24:28] == ResponseCode.SUCCESS.to_bytes(4, "big")
-    return call.session is not None or is_success
+    return call.identity is not None or is_success
 
 
 class _Asked:

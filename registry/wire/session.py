@@ -66,8 +66,13 @@ class Session:
             self.identity = identity
 
     def decrypt(self, octets: bytes) -> Message:
-        """An encrypted message in the clear, whose envelope still says how it came. Raises SessionFailed, WireError."""
+        """An encrypted request in the clear, whose envelope still says how it came. Raises SessionFailed, WireError.
+
+        Both sides have the same key: what the server itself encrypted, sent back to it, must not have it answer itself.
+        """
         message = decrypt(octets, self._key)
+        if message.header.response_code:
+            raise SessionFailed("an answer, where a request is due")
         return replace(message, envelope=replace(message.envelope, encrypted=True))
 
     def check(self, message: Message) -> None:

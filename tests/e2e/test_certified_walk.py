@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from protocol.site import Site
 from protocol.transport.exchanger import Exchanger
 from protocol.valuetypes import PublicKey
 from resolver.settings import ForwardRule
+from tests.integration.deploy.commanding import run
 from tests.support.asking import Answered, ask_tcp, ask_udp, resolution, send_udp
 from tests.support.handle_client import HandleClient as Client
 from tests.support.handle_client import Proof
@@ -322,3 +324,22 @@ async def test_what_may_not_be_recursed_for_is_not_passed_on(chain: Chain) -> No
     answered = await chain.recursive.ask(PUMP, flags=OF_AUTHORITY & ~OpFlag.RECU)
     assert answered.rc == ResponseCode.SERVER_NOT_RESPONSIBLE
     verify(answered.message, key_of(chain.recursive.node.site))
+
+
+async def test_administration_goes_where_the_root_leads_and_believes_what_is_signed(
+    chain: Chain, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text(chain.second.secret)
+    who = ("--as", chain.second.administrator, "--secret-file", str(secret))
+    way = ("--root", str(chain.world.bundle), "--certified")
+
+    await run("admin", "create", "88.100/admin-1", "1:URL=https://a.example", "--session", *who, *way)
+    await run("admin", "modify", "88.100/admin-1", "1:URL=https://b.example", *who, *way)
+    listed = await run("admin", "list", "88.100", *who, *way)
+    nowhere = await run("admin", "delete", "88.999/x", *who, *way, code=3)
+
+    assert (await chain.second.ask("88.100/admin-1")).rc == ResponseCode.SUCCESS
+    assert "88.100/admin-1" in listed.out.splitlines()
+    assert "no service holds 88.999/x" in nowhere.err

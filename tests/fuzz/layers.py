@@ -20,18 +20,21 @@ from protocol.jsonform import record_to_json, site_from_json, values_from_json
 from protocol.message import Message, decode_message, matches_digest, split_digest, undecodable
 from protocol.packets import Reassembler
 from protocol.private_key import decode_private_key
+from protocol.replication import DumpedHandle, decode_dump, decode_transactions
 from protocol.site import Site
 from protocol.transport.http_head import HeaderBlocks, may_become_head
 from protocol.transport.http_target import parse_target
 from protocol.usual import read_usual_request
 from protocol.value import HandleValue, ValueList
 from protocol.valuetypes import PublicKey, decode_typed
-from protocol.wire import Reader
+from protocol.wire import Reader, Writer
+from registry.bulk.rows import Row
+from registry.dump_import.rows import row_of, source_of
 from registry.rest.authentication import parse_authorization
 from tests.fuzz import streams
 from tests.support.keys import toy_key
 from tests.support.paths import PURE
-from tests.support.vectors import recorded, recordings
+from tests.support.vectors import keys, recorded, recordings
 
 WALL_S: Final = 1_800_000_000.0
 ITERATIONS_MAX: Final = 16
@@ -293,11 +296,43 @@ def _http() -> Iterator[bytes]:
                 yield b"\2" + bytes.fromhex(entry["hex"])[:2_048]
 
 
+def play_replication(octets: bytes) -> None:
+    """A dump, or transactions, in pieces; the first octet says which, how long the pieces are, and who signs them."""
+    number, rest = octets[0] if octets else 0, octets[1:]
+    key = PublicKey.decode(bytes.fromhex(keys()["server_rsa_public_key_hex"])) if number & 2 else None
+    decode = decode_transactions if number & 1 else decode_dump
+    told = []
+    for step in (1 + (number >> 2), len(rest) + 1):
+        decoder = decode(key)
+        records: list[object] = []
+        with suppress(HandleError):
+            for start in range(0, len(rest), step):
+                records += decoder.feed(rest[start : start + step])
+        told.append((len(records), decoder.ended))
+        for record in records:
+            if isinstance(record, DumpedHandle) and isinstance(row := row_of(record, 1), Row):
+                source_of(row.creation)
+    assert told[0][1] == told[1][1], told
+
+
+def _replication() -> Iterator[bytes]:
+    dump = Writer().u32(2).u8(0).u64(1).u64(4).u8(1).counted(b"88.100/A").u32(1).counted(b"value")
+    dump.u8(2).counted(b"0.NA/88.100").u8(3).counted(b"88.100/A").u64(7).u32(2).u8(5).counted(b"1:x").u8(0xFF)
+    yield b"\0" + dump.octets()
+    head = Writer().u32(2).u32(2).u8(2).counted(b"1:site").u8(1).u64(9).counted(b"88.100/A").u8(1).u64(5)
+    yield b"\x11" + head.u32(1).counted(b"value").u8(3).u64(6).u8(0).octets()
+    for recording, number in (("repl_dump_handles_v27", b"\2"), ("repl_retrieve_txn_v27", b"\3")):
+        for entry in recordings()[recording]["messages"]:
+            if entry.get("part") == "stream":
+                yield number + bytes.fromhex(entry["hex"])[4:]
+
+
 LAYERS: Final = {
     "message": Layer(play_message, _messages),
     "body": Layer(play_body, _bodies),
     "value": Layer(play_value, _values),
     "credential": Layer(play_credential, _credentials),
     "http": Layer(play_http, _http),
+    "replication": Layer(play_replication, _replication),
     "stream": Layer(streams.play, streams.seeds),
 }

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,20 +109,37 @@ async def send_packets(
     address: Address, packets: Iterable[bytes], *, answers: int = 1, patience_s: float = PATIENCE_S
 ) -> list[bytes]:
     """Send datagrams once, and return the datagrams that come back until there are enough or patience ends."""
+    received: list[bytes] = []
+
+    def is_enough(packet: bytes) -> bool:
+        received.append(packet)
+        return len(received) >= answers
+
+    try:
+        await send_datagrams(address, packets, is_enough, patience_s=patience_s)
+    except TimeoutError:
+        pass
+    return received
+
+
+async def send_datagrams(
+    address: Address,
+    packets: Iterable[bytes],
+    is_enough: Callable[[bytes], bool],
+    *,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Send datagrams once, and hand over those that come back until there are enough. Raises TimeoutError."""
     loop = asyncio.get_running_loop()
     transport, inbox = await loop.create_datagram_endpoint(_Inbox, remote_addr=address)
-    received: list[bytes] = []
     try:
         for packet in packets:
             transport.sendto(packet)
         async with asyncio.timeout(patience_s):
-            while len(received) < answers:
-                received.append(await inbox.packets.get())
-    except TimeoutError:
-        pass
+            while not is_enough(await inbox.packets.get()):
+                pass
     finally:
         transport.close()
-    return received
 
 
 async def send_tcp(

@@ -52,9 +52,7 @@ class Desk:
 
     async def run(self, *words: str, code: int | None = 0, said: str = "") -> Ended:
         """Run a command, which must end with this code (None: any); said: what is typed."""
-        ended = await asyncio.to_thread(run_command, words, said)
-        assert code is None or ended.code == code, f"{words}: {ended.code}\n{ended.out}\n{ended.err}"
-        return ended
+        return await run(*words, code=code, said=said)
 
     async def json(self, *words: str, code: int | None = 0) -> Any:
         """Run a command for machines."""
@@ -96,6 +94,13 @@ class _OfThread(io.StringIO):
         if threading.get_ident() == self._thread:
             return super().write(text)
         return self._other.write(text)
+
+
+async def run(*words: str, code: int | None = 0, said: str = "") -> Ended:
+    """Run a command, which must end with this code (None: any); said: what is typed."""
+    ended = await asyncio.to_thread(run_command, words, said)
+    assert code is None or ended.code == code, f"{words}: {ended.code}\n{ended.out}\n{ended.err}"
+    return ended
 
 
 def run_command(words: tuple[str, ...], said: str = "") -> Ended:

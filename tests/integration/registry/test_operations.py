@@ -348,27 +348,6 @@ async def test_on_a_case_sensitive_node_groups_are_found_as_they_are_spelled(ben
     assert isinstance(result, Deleted)
 
 
-async def test_a_stranger_learns_nothing_of_restricted_values_by_guessing(bench: Bench) -> None:
-    sealed = url("hidden", 5, permissions=0x0C)
-    fixed = url("fixed", 6, permissions=0x08)
-    await bench.create("88.100/pump", url("x"), sealed, fixed, admin())
-    before = await bench.log()
-
-    for guess in ("hidden", "wrong"):
-        whole = (url("x"), url(guess, 5, permissions=0x0C), fixed, admin())
-        results = [
-            await bench.create("88.100/pump", *whole, by=STRANGER, replace=True),
-            await bench.put("88.100/pump", url(guess, 5, permissions=0x0C), by=STRANGER),
-            await bench.put("88.100/pump", url(guess, 6, permissions=0x08), by=STRANGER),
-            await bench.put("88.100/pump", url("new", 5), by=STRANGER, overwrite=False),
-            await bench.put("88.100/pump", url("new", 9), by=STRANGER, overwrite=False),
-            await bench.operations.remove_values(Handle.parse("88.100/pump"), [5], by=STRANGER),
-            await bench.operations.remove_values(Handle.parse("88.100/pump"), [9], by=STRANGER),
-        ]
-        assert {code(result) for result in results} == {ResponseCode.INVALID_ADMINISTRATOR}
-    assert await bench.log() == before
-
-
 async def test_a_delegated_prefix_is_referred_to(bench: Bench) -> None:
     site = bytes.fromhex("0001020b0001800200000000 00000000 00000000".replace(" ", ""))
     places = [

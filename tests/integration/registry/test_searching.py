@@ -240,3 +240,20 @@ async def test_a_new_node_needs_no_walk_and_a_type_that_is_left_out_is_forgotten
             types_left = await connection.fetchval("SELECT array_agg(type) FROM handle_lookups")
         assert types_left == [b"URL"]
         assert await unbuilt(node.store, types) == {b"CHECKSUM"}
+
+
+async def test_values_are_kept_where_they_are_wanted_and_no_more_of_them_than_the_limit(
+    finder: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        large = HandleValue(index=9, type="DESC", data=bytes(1_000))
+        await finder.create(f"88.100/pump-{number}", url("here"), large)
+    monkeypatch.setattr(searching, "FOUND_OCTETS_MAX", 3_000)
+    conditions = {b"URL": [Pattern.parse(b"here")]}
+
+    names = await Searching(finder.store).search(Search(conditions=conditions, limit=9))
+    records = await Searching(finder.store).search(Search(conditions=conditions, limit=9, with_values=True))
+
+    assert [match.public.count for match in names.found] == [0, 0, 0]
+    assert [match.public.count for match in records.found] == [2, 2]
+    assert (names.stopped, records.stopped[:6]) == ("", "before")

@@ -2,9 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from protocol.codes import ResponseCode
 from protocol.handle import Handle
-from registry.gathering import GROUP_MAX
+from registry.gathering import GROUP_MAX, REGISTRATIONS_WAITING, TooManyWaiting
 from registry.outcomes import Created, Identity, Origin, Rejected, Replaced, Result, Unchanged
 from registry.single_creations import SingleCreations
 from tests.integration.registry.bench import ADMINISTRATOR, STRANGER, Bench, admin, creation, url
@@ -94,3 +96,20 @@ async def test_the_same_name_twice_at_once_is_created_once(bench: Bench) -> None
     assert (
         sorted(type(result).__name__ for result in results) == [Created.__name__] + [Unchanged.__name__] * 3
     )
+
+
+async def test_what_comes_beyond_the_limit_is_refused_at_once_and_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[str] = []
+    creations = SingleCreations(bench.make_operations(on_limit=met.append))
+    monkeypatch.setattr("registry.gathering.WAITING_MAX", 2)
+
+    results = await asyncio.gather(
+        *(create(creations, f"88.100/{number}") for number in range(3)), return_exceptions=True
+    )
+
+    assert sum(isinstance(result, Created) for result in results) == 2
+    assert isinstance(results[2], TooManyWaiting)
+    assert results[2].code is ResponseCode.SERVER_TOO_BUSY
+    assert met == [REGISTRATIONS_WAITING]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import pytest
 
 from protocol.admin_bodies import (
@@ -24,10 +25,11 @@ from protocol.errors import BadMac, BadSignature, SessionLost
 from protocol.handle import Handle
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message, split_digest
 from protocol.session import finish_session
+from protocol.transport.tunnel import MESSAGE_TYPE
 from protocol.transport.udp_exchange import UdpExchanger
 from protocol.value import HandleValue, Permission, ValueList, ValueReference
 from protocol.valuetypes import Admin, PublicKey
-from tests.support.asking import Address
+from tests.support.asking import Address, send_tcp, send_udp
 from tests.support.registries import LOOPBACK, RunningRegistry, running_registry
 from tests.support.session_client import SessionClient, over_tcp
 from tests.support.transport import WAIT_S
@@ -231,6 +233,41 @@ async def test_a_deployed_client_sets_up_its_session_over_datagrams(registry: Ru
     answer = await exchange(address(registry), mac(asked, key, 1).encode())
     assert answer.header.response_code == ResponseCode.HANDLE_NOT_FOUND
     assert verify_mac(answer, key) == 1
+
+
+async def test_an_encrypted_request_is_read_over_every_transport(registry: RunningRegistry) -> None:
+    tcp, places, over = over_tcp(address(registry)), registry.node.addresses, ["tcp"]
+
+    async def send(octets: bytes) -> bytes:
+        match over[0]:
+            case "udp":
+                return await send_udp(places.udp[0], octets)
+            case "http":
+                return await post(places.http[0], octets)
+            case "closed":
+                return await send_tcp(places.tcp[0], octets)
+            case _:
+                return await tcp(octets)
+
+    client = await SessionClient.set_up(send, server_key(registry), ADMIN, registry.secret.encode())
+    flags = DEFAULT_FLAGS | OpFlag.ENCR
+    for over[0] in (
+        "udp",
+        "http",
+        *["closed"] * 8,
+    ):  # of which half would stay open, did octets 28 to 31 count
+        answer = await client.ask(OpCode.RESOLUTION, question(), flags=flags)
+        assert answer.header.response_code == ResponseCode.HANDLE_NOT_FOUND, over
+        assert answer.has(OpFlag.ENCR)
+
+
+async def post(where: Address, octets: bytes) -> bytes:
+    headers = {"Content-Type": MESSAGE_TYPE}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post("http://{}:{}/".format(*where), data=octets, headers=headers) as response,
+    ):
+        return await response.read()
 
 
 async def test_an_id_that_names_nothing_is_answered_with_500(registry: RunningRegistry) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -11,7 +13,7 @@ from aiohttp import web
 
 from protocol.codes import DEFAULT_FLAGS, OpFlag
 from protocol.message import ENVELOPE_OCTETS, Message, decode_envelope, decode_message
-from protocol.transport.base import Answer, Link, Peer, Reply
+from protocol.transport.base import Answer, Link, Peer, Reply, Responder
 from protocol.transport.http import listen_http
 from protocol.transport.tcp import TcpListener, listen_tcp
 from protocol.transport.tunnel import MESSAGE_TYPE, add_tunnel
@@ -46,6 +48,27 @@ class Lister:
             self.closed.set()
 
 
+@asynccontextmanager
+async def connected(
+    responder: Responder, **options: Any
+) -> AsyncIterator[tuple[TcpListener, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A front end and a client's connection to it; nothing of either is left afterwards."""
+    listener = await listen_tcp("127.0.0.1", 0, responder, source=anyone(), **options)
+    reader, writer = await asyncio.open_connection(*listener.address)
+    try:
+        yield listener, reader, writer
+    finally:
+        await give_up(writer)
+        await listener.close(0)
+
+
+async def give_up(writer: asyncio.StreamWriter) -> None:
+    """End a connection at once."""
+    writer.transport.abort()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 async def read_message(reader: asyncio.StreamReader) -> Message:
     async with asyncio.timeout(WAIT_S):
         envelope = await reader.readexactly(ENVELOPE_OCTETS)
@@ -64,93 +87,81 @@ async def none_in_flight(listener: TcpListener) -> None:
 
 
 async def test_all_messages_of_an_answer_come_in_order_and_the_connection_ends() -> None:
-    listener = await listen_tcp("127.0.0.1", 0, Lister(3), source=anyone())
-    reader, writer = await asyncio.open_connection(*listener.address)
-    writer.write(resolution(request_id=9).encode())
+    async with connected(Lister(3)) as (_, reader, writer):
+        writer.write(resolution(request_id=9).encode())
 
-    received = [await read_message(reader) for _ in range(3)]
+        received = [await read_message(reader) for _ in range(3)]
 
-    assert [message.envelope.request_id for message in received] == [9, 9, 9]
-    assert await reader.read() == b""
-    writer.close()
+        assert [message.envelope.request_id for message in received] == [9, 9, 9]
+        assert await reader.read() == b""
 
 
 async def test_a_kept_connection_serves_its_next_request_behind_the_last_message() -> None:
-    listener = await listen_tcp("127.0.0.1", 0, Lister(3), source=anyone())
-    reader, writer = await asyncio.open_connection(*listener.address)
-    requests = [resolution(request_id=number, flags=KEPT).encode() for number in (1, 2)]
-    writer.write(b"".join(requests))
+    async with connected(Lister(3)) as (_, reader, writer):
+        requests = [resolution(request_id=number, flags=KEPT).encode() for number in (1, 2)]
+        writer.write(b"".join(requests))
 
-    received = [await read_message(reader) for _ in range(6)]
+        received = [await read_message(reader) for _ in range(6)]
 
-    assert [message.envelope.request_id for message in received] == [1, 1, 1, 2, 2, 2]
-    writer.close()
+        assert [message.envelope.request_id for message in received] == [1, 1, 1, 2, 2, 2]
 
 
 async def test_no_more_is_asked_for_than_the_client_takes() -> None:
     lister = Lister(10_000, data_octets=LARGE)
-    listener = await listen_tcp("127.0.0.1", 0, lister, source=anyone())
-    reader, writer = await asyncio.open_connection(*listener.address)
-    writer.write(resolution().encode())
-    await read_message(reader)
-    made = -1
-    async with asyncio.timeout(WAIT_S):
-        while made != lister.made:  # until the buffers between us are full
-            made = lister.made
-            for _ in range(200):
-                await asyncio.sleep(0)
+    async with connected(lister) as (listener, reader, writer):
+        writer.write(resolution().encode())
+        await read_message(reader)
+        made = -1
+        async with asyncio.timeout(WAIT_S):
+            while made != lister.made:  # until the buffers between us are full
+                made = lister.made
+                for _ in range(200):
+                    await asyncio.sleep(0)
 
-    assert lister.made < lister.messages / 4
-    writer.transport.abort()
-    await asyncio.wait_for(lister.closed.wait(), WAIT_S)
-    await none_in_flight(listener)
+        assert lister.made < lister.messages / 4
+        writer.transport.abort()
+        await asyncio.wait_for(lister.closed.wait(), WAIT_S)
+        await none_in_flight(listener)
 
 
 async def test_a_client_that_takes_nothing_is_given_up() -> None:
     watcher, lister = Watcher(), Lister(10_000, data_octets=LARGE)
-    listener = await listen_tcp("127.0.0.1", 0, lister, source=anyone(), observer=watcher, idle_s=0.05)
-    _, writer = await asyncio.open_connection(*listener.address)
-    writer.write(resolution().encode())
+    async with connected(lister, observer=watcher, idle_s=0.05) as (_, _, writer):
+        writer.write(resolution().encode())
 
-    await asyncio.wait_for(lister.closed.wait(), WAIT_S)
+        await asyncio.wait_for(lister.closed.wait(), WAIT_S)
 
-    assert watcher.limits == ["request_wait"]
-    writer.close()
+        assert watcher.limits == ["request_wait"]
 
 
 async def test_an_answer_that_breaks_off_ends_the_connection_unmistakably() -> None:
-    listener = await listen_tcp("127.0.0.1", 0, Lister(4, fails_at=2), source=anyone())
-    reader, writer = await asyncio.open_connection(*listener.address)
-    writer.write(resolution(flags=KEPT).encode())
+    async with connected(Lister(4, fails_at=2)) as (listener, reader, writer):
+        writer.write(resolution(flags=KEPT).encode())
 
-    with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
-        await read_all(reader)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await read_all(reader)
 
-    await none_in_flight(listener)
-    writer.close()
+        await none_in_flight(listener)
 
 
 async def test_requests_of_one_connection_have_one_link_which_ends_with_it() -> None:
     echo = Echo()
-    listener = await listen_tcp("127.0.0.1", 0, echo, source=anyone())
     links: list[Link | None] = []
-    for _ in range(2):
-        reader, writer = await asyncio.open_connection(*listener.address)
-        for number in (1, 2):
-            writer.write(resolution(request_id=number, flags=KEPT).encode())
-            await read_message(reader)
-        writer.close()
+    async with connected(echo) as (listener, one_reader, one_writer):
+        second = await asyncio.open_connection(*listener.address)
+        for reader, writer in ((one_reader, one_writer), second):
+            for number in (1, 2):
+                writer.write(resolution(request_id=number, flags=KEPT).encode())
+                await read_message(reader)
         links += [peer.link for _, peer in echo.asked]
         echo.asked.clear()
+        await give_up(second[1])
 
     assert links[0] is not None
     assert links[0] is links[1]
     assert links[2] is links[3]
     assert links[0] is not links[2]
     remembered = weakref.ref(links[0])
-    async with asyncio.timeout(WAIT_S):
-        while listener.connections:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0)
     links.clear()
     gc.collect()
     assert remembered() is None
@@ -175,6 +186,7 @@ async def test_the_tunnel_sends_all_messages_in_one_body_that_is_not_chunked(
         body = await response.read()
         headers = response.headers
 
+    await listener.close(0)
     assert "Transfer-Encoding" not in headers
     assert "Content-Length" not in headers
     assert headers["Connection"] == "close"
@@ -201,6 +213,7 @@ async def test_nothing_follows_a_tunnelled_answer_that_breaks_off(session: aioht
     except aiohttp.ClientError:
         pass  # where the kernel has thrown away what was not sent
 
+    await listener.close(0)
     assert b"HTTP" not in received
     assert lister.made == 1
     assert lister.closed.is_set()

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -82,6 +83,24 @@ async def test_the_keep_alive_flag_and_the_trailing_field_keep_the_connection(re
         await client.ask(resolution())
         assert await client.at_end()
     await listener.close()
+
+
+async def test_what_an_encrypted_request_seems_to_ask_does_not_keep_the_connection() -> None:
+    request = resolution(flags=KEPT)
+    encrypted = replace(request, envelope=replace(request.envelope, encrypted=True))
+    for keeps in (False, True):  # as who has decrypted it says
+
+        def answer(octets: bytes, peer: Peer, reply: Reply, keeps: bool = keeps) -> None:
+            reply(Answer(octets=answer_to(octets), keep_open=keeps))
+
+        listener = await listen_tcp("127.0.0.1", 0, answer, source=anyone())
+        async with connected(listener) as client:
+            await client.ask(encrypted)
+            if keeps:
+                await client.ask(resolution())
+                client.writer.write_eof()
+            assert await client.at_end()
+        await listener.close()
 
 
 @pytest.mark.parametrize("cache_s", [None, 60.0])

@@ -18,6 +18,7 @@ from protocol.challenge import (
     challenge_response,
     check_key_answer,
     check_secret_answer,
+    iterations_of,
     read_challenge,
     secret_code,
 )
@@ -121,6 +122,9 @@ def test_a_sender_cannot_choose_how_long_the_server_computes() -> None:
             check_secret_answer(CHALLENGE, _derived(iterations, 160, bytes(20)), SECRET)
     with pytest.raises(TooLarge):
         check_secret_answer(CHALLENGE, _derived(FEW + 1, 160, bytes(20)), SECRET, iterations_max=FEW)
+    with pytest.raises(TooLarge):  # a longer key costs the iterations twice
+        check_secret_answer(CHALLENGE, _derived(FEW, 168, bytes(20)), SECRET, iterations_max=2 * FEW - 1)
+    assert iterations_of(_derived(FEW, 320, bytes(20))) == 2 * FEW
     with pytest.raises(WireError):
         check_secret_answer(CHALLENGE, _derived(0, 160, bytes(20)), SECRET)
 

@@ -18,6 +18,7 @@ from protocol.message import (
     answer_version,
     decode_envelope,
     decode_message,
+    is_encrypted,
     matches_digest,
     request_digest,
     response_code_of,
@@ -248,6 +249,16 @@ def test_the_answer_to_octets_that_are_no_message_echoes_what_can_be_read(cut: i
     assert response.envelope.session_id == (9 if cut >= 20 else 0)
     assert response.header.op_code == (200 if cut >= 24 else 0)
     assert response.header.expiration == 1_700_000_000 + ANSWER_LIFE_S
+
+
+def test_the_answer_to_encrypted_octets_names_no_operation() -> None:
+    octets = replace(REQUEST, envelope=replace(REQUEST.envelope, encrypted=True)).encode()
+    assert is_encrypted(octets)
+    assert not is_encrypted(REQUEST.encode())
+    assert not is_encrypted(octets[:19])
+    response = decode_message(undecodable(octets, "no session", WALL_S).encode())
+    assert response.header.op_code == 0
+    assert response.envelope.request_id == REQUEST.envelope.request_id
 
 
 def test_a_message_shows_neither_body_twice_nor_its_received_octets() -> None:

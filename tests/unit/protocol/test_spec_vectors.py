@@ -1,10 +1,11 @@
-"""Vectors V01 to V38 of the protocol digest, so far as this version speaks of them.
+"""Vectors V01 to V38 of the protocol digest.
 
-V01, V06, V09, V10, V11, V15 to V22, V25 to V30, V32, V34, V37 and V38 stand beside the modules that they are about.
-V35 and V36 are about HTTP and templates, of which nothing stands here.
+V01, V06, V09, V10, V11, V15 to V22, V25 to V30, V32, V34, V37 and V38 stand beside the modules that they are about, V35
+and V36 beside the registry's: credentials over HTTP and templates.
 """
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from protocol.site import Site
 from protocol.value import HandleValue, Permission, TtlType, ValueList, ValueReference
 from protocol.valuetypes import Admin
 from protocol.wire import Reader
+from tests.support.tree import ROOT
 from tests.support.vectors import spec, spec_octets
 
 ABC = Handle.parse("20.500.999/abc")
@@ -48,6 +50,12 @@ def test_every_message_reencodes(name: str) -> None:
 
 def test_there_are_messages() -> None:
     assert len(MESSAGES) >= 25
+
+
+def test_every_vector_stands_in_a_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    used = tests + (ROOT / "tests/support/keys.py").read_text(encoding="utf-8")
+    assert [name for name in spec() if f'"{name}"' not in used] == []
 
 
 def test_v02_a_published_request_of_version_2_1() -> None:

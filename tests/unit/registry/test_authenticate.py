@@ -41,6 +41,17 @@ def test_an_empty_or_public_secret_never_matches() -> None:
     assert check_secret(ALICE, key(300, b"open", 0x0E), b"open") is None
 
 
+async def test_what_anybody_may_write_is_no_secret_and_no_group() -> None:
+    assert check_secret(ALICE, key(300, b"theirs", SECRET | 1), b"theirs") is None
+
+    members = ValueReferences((ValueReference(ALICE.handle.octets, ALICE.index),)).encode()
+
+    async def read(_: Handle) -> Values | None:
+        return record(value(200, "HS_VLIST", members, 0x0F))
+
+    assert not await named_by_group(names(ALICE), grants_in(record(admin(CREW)).values()), read)
+
+
 class Directory:
     """Groups by name, counting how often it is read."""
 

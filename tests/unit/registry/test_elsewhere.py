@@ -12,7 +12,15 @@ from protocol.handle import Handle
 from protocol.message import Message, decode_message
 from protocol.value import HandleValue, ValueReference
 from registry import elsewhere
-from registry.elsewhere import ABSENT_S, FAILED_S, KEPT_S, LOOKUPS_PER_PREFIX_MAX, Elsewhere, KeyUnknown
+from registry.elsewhere import (
+    ABSENT_S,
+    FAILED_S,
+    KEPT_S,
+    KEY_LOOKUPS,
+    LOOKUPS_PER_PREFIX_MAX,
+    Elsewhere,
+    KeyUnknown,
+)
 from tests.support.scripted_world import ENTERPRISE, SECOND, WALL_S, reply, silent, value
 from tests.support.signed_world import SignedWorld, root_service
 
@@ -198,3 +206,20 @@ async def test_a_word_about_a_secret_that_nobody_signed_is_none(bench: Bench) ->
 async def test_a_secret_below_an_unknown_prefix_is_nobodys(bench: Bench) -> None:
     key = ValueReference(b"99.1/USER", 300)
     assert not await bench.elsewhere.verify(key, Challenge(b"", b""), b"")
+
+
+async def test_few_answers_by_secrets_are_taken_to_other_nodes_at_once(bench: Bench) -> None:
+    most = elsewhere.VERIFICATIONS_MAX
+    bench.gate.clear()
+    claims = [ValueReference(b"99.%d/USER" % number, 300) for number in range(most + 2)]
+    verifying = [
+        asyncio.create_task(bench.elsewhere.verify(claim, Challenge(b"", b""), b"")) for claim in claims
+    ]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    bench.gate.set()
+    told = await asyncio.gather(*verifying, return_exceptions=True)
+
+    assert told[:most] == [False] * most
+    assert [type(error) for error in told[most:]] == [KeyUnknown] * 2
+    assert bench.limits == [KEY_LOOKUPS] * 2

@@ -73,6 +73,9 @@ PUBLIC_WRITE = 0x0F
     [
         (value(1), value(1, data=b"y"), May.MODIFY_VALUE),
         (value(1, permissions=PUBLIC_WRITE), value(1, data=b"y"), May(0)),
+        (value(1, permissions=PUBLIC_WRITE), value(1, "HS_PUBKEY"), May.MODIFY_VALUE),
+        (value(1, permissions=PUBLIC_WRITE), value(1, "hs_vlist"), May.MODIFY_VALUE),
+        (value(1, "HS_SECKEY", permissions=PUBLIC_WRITE), value(1), May.MODIFY_VALUE),
         (admin(ALICE), admin(BOB), May.MODIFY_ADMIN),
         (admin(ALICE, index=1), value(1), May.REMOVE_ADMIN | May.MODIFY_VALUE),
         (value(1), admin(ALICE, index=1), May.MODIFY_VALUE | May.ADD_ADMIN),

@@ -11,13 +11,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-from protocol.codes import OpCode
+from protocol.bodies import ResolutionRequest
+from protocol.codes import OpCode, OpFlag
 from protocol.handle import Handle
 from protocol.site import InterfaceProtocol, Site
-from protocol.value import HandleValue, ValueList
+from protocol.value import HandleValue, ValueList, ValueReference
+from protocol.valuetypes import PublicKey
 from registry.outcomes import Identity
 from tests.integration.registry.bench import admin, url
 from tests.integration.registry.wire.conftest import KEY
+from tests.support.session_client import SessionClient, over_tcp
 from tests.support.wired import ADMIN, Wired, fresh, restricted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,12 +75,17 @@ class SdkClient:
         rest = struct.pack(">IIIHBBII", op_code, 0, flags, 0xFFFF, 0, 0, 0x7000_0000, len(body)) + body
         rest += credential
         session = self.session_id if session_id is None else session_id
-        self.writer.write(struct.pack(">4BIIII", 2, 10, 2, 11, session, self.request_id, 0, len(rest)) + rest)
-        async with asyncio.timeout(15):
-            envelope = await self.reader.readexactly(20)
-            answer = Answer(envelope + await self.reader.readexactly(struct.unpack(">I", envelope[16:])[0]))
+        answer = await self.exchange(
+            struct.pack(">4BIIII", 2, 10, 2, 11, session, self.request_id, 0, len(rest)) + rest
+        )
         assert answer.request_id == self.request_id
         return answer
+
+    async def exchange(self, octets: bytes) -> Answer:
+        self.writer.write(octets)
+        async with asyncio.timeout(15):
+            envelope = await self.reader.readexactly(20)
+            return Answer(envelope + await self.reader.readexactly(struct.unpack(">I", envelope[16:])[0]))
 
     async def resolve(self, name: str, *types: str, auth: str = "", flags: int = DEFAULT) -> Answer:
         body = text(name) + bytes(4) + struct.pack(">I", len(types)) + b"".join(map(text, types)) + text(auth)
@@ -187,6 +195,46 @@ async def test_a_login_is_honoured_on_its_own_connection_alone(registry: Wired) 
         late = await later.ask(101, text(name))
 
     assert (stolen.rc, late.rc) == (500, 500)
+
+
+async def test_a_message_of_a_session_needs_its_mac_on_a_connection_with_a_login_too(registry: Wired) -> None:
+    name, sent = await registry.created(), list[bytes]()
+    async with sdk(registry) as client:
+        await client.log_in(ADMIN, KEY_INDEX, KEY)
+        session = await in_session(registry, sent)
+        body = ResolutionRequest(handle=Handle.parse(name)).encode()
+        read = await session.ask(OpCode.RESOLUTION, body, flags=DEFAULT | OpFlag.ENCR)
+        again = await client.exchange(sent[-1])
+
+    assert (read.header.response_code, again.rc) == (1, 505)
+
+
+async def test_who_is_suspended_has_neither_login_nor_session_any_more(registry: Wired) -> None:
+    name, operations = await registry.created(), registry.node.operations
+    body = text(name) + struct.pack(">I", 1) + url("https://plant.example/8").encode()
+
+    async def barred(identity: Identity) -> bool:
+        return identity.handle == Handle.parse(ADMIN)
+
+    async with sdk(registry) as client:
+        session = await in_session(registry, [])
+        assert (await client.log_in(ADMIN, KEY_INDEX, KEY)).rc == 1
+        assert (await session.ask(OpCode.DELETE_HANDLE, text(fresh()))).header.response_code == 100
+        operations.is_barred, was = barred, operations.is_barred
+        try:
+            assert (await client.ask(104, body)).rc == 402
+            assert (await session.ask(OpCode.MODIFY_VALUE, body)).header.response_code == 403
+        finally:
+            operations.is_barred = was
+        assert (await session.ask(OpCode.MODIFY_VALUE, body)).header.response_code == 1
+        assert session.challenges == 2  # the first, and that of the suspended
+
+
+async def in_session(registry: Wired, sent: list[bytes]) -> SessionClient:
+    """A client of sessions that is the node's administrator. sent: gets what it sends."""
+    send = over_tcp(registry.node.addresses.tcp[0], sent.append)
+    key = PublicKey.decode(registry.node.site.servers[0].public_key)
+    return await SessionClient.set_up(send, key, ValueReference(ADMIN.encode(), 300), registry.secret)
 
 
 async def test_a_login_by_a_wrong_key_or_for_somebody_else_fails(registry: Wired) -> None:

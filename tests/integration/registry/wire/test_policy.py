@@ -3,12 +3,17 @@
 import pytest
 
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag
+from protocol.handle import Handle, Prefix
 from protocol.message import decode_message
 from protocol.site import Interface, InterfaceProtocol, Server, Site
 from protocol.transport.base import Peer
-from registry.outcomes import Result
+from protocol.value import HandleValue
+from protocol.valuetypes import PublicKey
+from registry.outcomes import Identity, Result
 from registry.wire.policy import WirePolicy
+from registry.wire.proofs import HS_PUBKEY, KnownKeys
 from tests.integration.registry.bench import Bench, admin, secret, url
+from tests.integration.registry.wire.conftest import KEY
 from tests.support.handle_client import HandleClient, Proof, Transport
 from tests.support.transport import answer_of
 from tests.support.wire_servers import wire_server
@@ -136,6 +141,34 @@ async def test_who_is_suspended_proves_nothing(bench: Bench) -> None:
     server = wire_server(bench.operations, site(), is_barred=barred)
 
     assert (await HandleClient(server.respond, proof=PROOF).modify("88.100/pump", url("x"))).rc == 403
+
+
+async def test_keys_that_are_left_behind_below_a_prefix_that_is_homed_no_more_prove_nothing(
+    bench: Bench,
+) -> None:
+    left = Identity(index=300, handle=Handle.parse("88.101/ADMIN"))
+    operator, prefix = Identity(index=300, handle=Handle.parse(ADMIN)), Prefix.parse(b"88.101")
+    assert await bench.operations.home(prefix, by=operator) is None
+    await bench.create("88.101/ADMIN", admin(), secret("their secret"))
+    await bench.create("88.100/valve", admin(left), url(ADDRESS))
+    server = wire_server(bench.operations, site())
+    theirs = HandleClient(server.respond, proof=Proof("88.101/ADMIN", secret=b"their secret"))
+    assert (await theirs.modify("88.100/valve", url("x"))).rc == 1
+
+    assert await bench.operations.unhome(prefix, by=operator) is None
+
+    assert (await theirs.modify("88.100/valve", url("y"))).rc == 403
+    assert await bench.operations.authenticate(left, b"their secret") is None
+
+
+async def test_a_public_key_that_anybody_may_write_is_none(bench: Bench) -> None:
+    blob = PublicKey.of_rsa(KEY.public_key()).encode()
+    keys = KnownKeys(bench.operations.context)
+    for name, permissions in (("88.100/open", 0x0F), ("88.100/closed", 0x0E)):
+        await bench.create(name, HandleValue(index=1, type="HS_PUBKEY", data=blob, permissions=permissions))
+
+    assert not await keys.find_keys(Identity(index=1, handle=Handle.parse("88.100/open")), HS_PUBKEY)
+    assert await keys.find_keys(Identity(index=1, handle=Handle.parse("88.100/closed")), HS_PUBKEY)
 
 
 async def test_a_database_that_does_not_answer_leaves_the_fate_of_a_write_open(bench: Bench) -> None:

@@ -6,6 +6,7 @@ from protocol.admin_bodies import CreateResponse
 from protocol.codes import DEFAULT_FLAGS, OpCode, OpFlag
 from protocol.handle import Handle
 from protocol.value import DEFAULT_PERMISSIONS, HandleValue
+from protocol.valuetypes import PublicKey
 from registry.outcomes import Identity
 from tests.integration.registry.bench import admin, url
 from tests.integration.registry.wire.conftest import KEY
@@ -137,10 +138,12 @@ async def test_creating_what_exists_takes_the_flag_and_says_that_it_overwrote(no
     client, name = node.writer(), fresh()
     first = await client.create(name, url(ADDRESS), flags=OVERWRITE)
     again = await client.create(name, url(ADDRESS))
+    same = await client.create(name, url(ADDRESS), flags=OVERWRITE)
     replaced = await client.create(name, url("https://plant.example/new"), flags=OVERWRITE)
 
-    assert [first.rc, again.rc, replaced.rc] == [1, 101, 1]
+    assert [first.rc, again.rc, same.rc, replaced.rc] == [1, 101, 1, 1]
     assert not first.last.has(OpFlag.OVRW)
+    assert same.last.has(OpFlag.OVRW)
     assert replaced.last.has(OpFlag.OVRW)
 
 
@@ -215,6 +218,14 @@ async def test_nobody_makes_an_administrator_of_a_value_with_public_write(node: 
     name = await node.created(open_to_all("before"))
 
     assert (await node.client().modify(name, admin(OWNER, index=1))).rc == 402
+
+
+async def test_nobody_makes_a_key_of_a_value_with_public_write(node: Wired) -> None:
+    name = await node.created(open_to_all("before"))
+    key = HandleValue(index=1, type="HS_PUBKEY", data=PublicKey.of_rsa(KEY.public_key()).encode())
+
+    assert (await node.client().modify(name, key)).rc == 402
+    assert (await node.client(proof=Proof(name, key=KEY, index=1)).delete(name)).rc == 400
 
 
 async def test_what_was_written_is_in_the_audit_and_counted(node: Wired) -> None:

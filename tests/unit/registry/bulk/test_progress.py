@@ -73,7 +73,7 @@ def test_a_bar_is_drawn_over_itself_a_few_times_a_second_and_erased() -> None:
     for _ in range(100):
         bar.advanced(counts(created=1), 1.0)
         now[0] += 0.01
-    bar.ended(report())
+    bar.ended()
 
     assert stream.getvalue().count("rows") == 5
     assert "\n" not in stream.getvalue()
@@ -87,7 +87,7 @@ def test_lines_come_every_few_seconds_and_hold_no_control_characters() -> None:
     for _ in range(121):
         lines.advanced(counts(created=1), 1.0)
         now[0] += 0.1
-    lines.ended(report())
+    lines.ended()
 
     assert stream.getvalue().count("\n") == 2
     assert stream.getvalue().replace("\n", "").isprintable()
@@ -95,7 +95,7 @@ def test_lines_come_every_few_seconds_and_hold_no_control_characters() -> None:
 
 def test_silence_is_possible() -> None:
     SilentProgress().advanced(counts(), 1.0)
-    SilentProgress().ended(report())
+    SilentProgress().ended()
 
 
 def test_a_report_counts_every_row_once() -> None:

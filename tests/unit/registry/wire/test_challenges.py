@@ -111,6 +111,36 @@ def test_what_was_taken_can_be_put_back_until_its_time_is_over() -> None:
     assert later.until_s <= bench.now_s
 
 
+def test_what_is_put_back_beside_a_newer_challenge_for_the_same_request_goes_like_any_other() -> None:
+    bench = Bench(per_source_max=2)
+    first = bench.store.issue(request(), HOST)
+    bench.store.take(first.session_id)
+    second = bench.store.issue(request(), HOST)  # sent again while the first answer is checked
+    bench.store.restore(first)
+    flood = [bench.store.issue(request(number), HOST) for number in range(2, 6)]
+
+    assert len(bench.store) == 2
+    for pending in (first, second):
+        with pytest.raises(ChallengeGone):
+            bench.store.take(pending.session_id)
+    assert bench.store.take(flood[3].session_id) is flood[3]
+
+
+def test_an_id_that_was_given_back_meanwhile_is_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.wire.challenges.GONE_MAX", 1)
+    bench = Bench()
+    taken = bench.store.issue(request(), HOST)
+    bench.store.take(taken.session_id)
+    for number in range(2, 5):
+        bench.store.take(bench.store.issue(request(number), HOST).session_id)
+    bench.store.restore(taken)
+
+    assert bench.store.take(taken.session_id) is None
+    bench.now_s += 2 * LIFE_S
+    bench.store.issue(request(9), HOST)
+    assert len(bench.ids) == 1
+
+
 def test_a_source_displaces_its_own_challenges_alone() -> None:
     bench = Bench(per_source_max=2)
     kept = bench.store.issue(request(), OTHER)

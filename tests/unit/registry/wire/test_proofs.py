@@ -162,6 +162,17 @@ async def test_more_iterations_than_the_limit_are_not_computed(bench: Bench) -> 
     assert bench.counted[-1] == ("secret_pbkdf2_hmac_sha1", "unreadable")
 
 
+async def test_all_secrets_of_a_handle_together_cost_no_more_iterations_than_the_limit(bench: Bench) -> None:
+    pbkdf2 = SecretCode.PBKDF2_HMAC_SHA1
+    proofs = bench.proofs(
+        secret(b"one", 1), secret(b"two", 2), secret(b"three", 3), floors=Floors(iterations_max=20)
+    )
+
+    assert await _proven(proofs, by_secret(b"two", 0, pbkdf2, 10))
+    assert await _proven(proofs, by_secret(b"three", 0, pbkdf2, 10)) is None
+    assert await _proven(proofs, by_secret(b"three", 3, pbkdf2, 20))
+
+
 async def test_an_empty_secret_and_an_unknown_identity_prove_nothing(bench: Bench) -> None:
     assert await _proven(bench.proofs(secret(b"")), by_secret(b"")) is None
     assert await _proven(bench.proofs(), by_secret(b"")) is None

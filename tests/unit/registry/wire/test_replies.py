@@ -6,7 +6,14 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from protocol.transport.base import Answer
-from registry.wire.replies import ENTRY_OCTETS, KEPT_S, STORED_REPLIES, Key, StoredReplies
+from registry.wire.replies import (
+    ENTRY_OCTETS,
+    KEPT_S,
+    STORED_REPLIES,
+    STORED_REPLIES_PER_SOURCE,
+    Key,
+    StoredReplies,
+)
 
 KEY: Key = ("192.0.2.1", 0, 1, bytes(32))
 
@@ -99,3 +106,19 @@ async def test_where_there_is_no_room_the_oldest_goes(limits: dict[str, int]) ->
 
     assert len(bench.replies) == 2
     assert bench.limits == [STORED_REPLIES]
+
+
+@pytest.mark.parametrize("limits", [{"per_source_max": 2}, {"octets_per_source_max": 2 * (ENTRY_OCTETS + 1)}])
+async def test_a_source_displaces_its_own_replies_alone(limits: dict[str, int]) -> None:
+    bench = Bench(**limits)
+    other = ("198.51.100.1", *KEY[1:])
+    assert await bench.ask(other) == b"1"
+    for number in range(4):
+        await bench.ask((f"192.0.2.{number}", 0, number, KEY[3]))
+
+    assert await bench.ask(other) == b"1"
+    assert len(bench.replies) == 3
+    assert bench.limits == [STORED_REPLIES_PER_SOURCE] * 2
+    bench.now_s += KEPT_S
+    assert await bench.ask() == b"6"
+    assert len(bench.replies) == 1

@@ -287,6 +287,15 @@ async def test_what_an_altered_message_looks_like_inside_is_told_to_nobody(bench
         client.enter(bench.sessions.decode(altered, PEER))
 
 
+async def test_what_the_server_itself_encrypted_is_no_request(bench: Bench) -> None:
+    client = await bench.set_up()
+    request = client.genuine(flags=OpFlag.ENCR)
+    answer = client.session().protect(request, found(client, request, PUBLIC))
+    assert decode_envelope(answer).encrypted
+    with pytest.raises(SessionFailed, match="an answer"):
+        bench.sessions.decode(answer, PEER)
+
+
 async def test_an_encrypted_message_of_no_session_is_refused(bench: Bench) -> None:
     client = await bench.set_up()
     octets = bytearray(encrypt(client.genuine(), client.key, IV))

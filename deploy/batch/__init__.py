@@ -1,0 +1,1 @@
+"""Batches of administration in the syntax of deployed tools: read, carried out, reported, resumed."""
