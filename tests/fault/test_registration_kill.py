@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +145,11 @@ async def plant(dsn: str, scratch: Path) -> AsyncIterator[tuple[NodeProcess, Api
 
 
 async def register_through(
-    key: ApiUser, registrations: int, faults: dict[int, Callable[[], Awaitable[None]]], *, seen: Acknowledged
+    key: ApiUser,
+    registrations: int,
+    faults: Mapping[int, Callable[[], Awaitable[None]]],
+    *,
+    seen: Acknowledged,
 ) -> None:
     """Let all clients register, and let something happen when so many are acknowledged."""
 
