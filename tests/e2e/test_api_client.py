@@ -94,6 +94,6 @@ async def test_a_node_that_cannot_prove_who_it_is_gets_no_key(
     async with RegistryClient(url, credential=Credential(key), ca_file=ca_file) as client:
         with pytest.raises(NoAnswer, match="not trusted") as caught:
             await client.identifiers.create(new())
-    assert time.monotonic() - began_s < 2
+    assert time.monotonic() - began_s < 10
     assert caught.value.idempotency_key is None
     assert key not in str(caught.value)

@@ -32,8 +32,8 @@ from tests.support.api_world import ApiWorld, api_world
 from tests.support.postgres import TestPostgres
 from tests.support.scratch import scratch_directory
 
-EXAMPLES_EACH: Final = 12
-"""Requests of each kind for every operation; with some eighty operations they take a minute."""
+EXAMPLES_EACH: Final = 7
+"""Requests of each kind for every operation; with more than a hundred operations they take half a minute."""
 WAIT_S: Final = 30.0
 NOWHERE: Final = "http://127.0.0.1:9"
 """What would be asked for a site stays on this machine."""

@@ -186,7 +186,7 @@ async def test_a_server_silent_over_udp_is_asked_over_tcp() -> None:
         udp_server(lambda octets, send: None) as udp,
         tcp_server(honest_stream) as tcp,
     ):
-        reply = await client(sender, site(udp=udp, tcp=tcp), exchange_s=0.2).resolve(GLOBAL)
+        reply = await client(sender, site(udp=udp, tcp=tcp), exchange_s=0.5).resolve(GLOBAL)
 
     assert target_of(reply) == b"https://right.example/"
 
@@ -195,7 +195,7 @@ async def test_a_closed_udp_port_is_asked_over_tcp() -> None:
     async with udp_server(lambda octets, send: None) as closed:
         pass
     async with exchanger() as sender, tcp_server(honest_stream) as tcp:
-        reply = await client(sender, site(udp=closed, tcp=tcp), exchange_s=0.2).resolve(GLOBAL)
+        reply = await client(sender, site(udp=closed, tcp=tcp), exchange_s=0.5).resolve(GLOBAL)
 
     assert target_of(reply) == b"https://right.example/"
 
@@ -234,7 +234,7 @@ def half_a_message(octets: bytes, send: Send) -> None:
 )
 async def test_nonsense_over_udp_is_refused_and_tcp_brings_the_answer(script: Datagrams) -> None:
     async with exchanger() as sender, udp_server(script) as udp, tcp_server(honest_stream) as tcp:
-        reply = await client(sender, site(udp=udp, tcp=tcp), exchange_s=0.3).resolve(GLOBAL)
+        reply = await client(sender, site(udp=udp, tcp=tcp), exchange_s=0.5).resolve(GLOBAL)
 
     assert target_of(reply) == b"https://right.example/"
 
@@ -269,7 +269,7 @@ async def test_a_stream_that_never_ends_well_ends_with_the_deadline(script: Stre
         with pytest.raises(Unreachable) as caught:
             await client(sender, site(tcp=tcp), exchange_s=0.3, total_s=0.5).resolve(GLOBAL)
 
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 10
     assert f"{HOST}:{tcp}" in caught.value.cause
     assert caught.value.remedy
 
@@ -278,11 +278,11 @@ async def test_the_total_deadline_covers_every_site_and_transport() -> None:
     started_s = time.monotonic()
     silent: AbstractAsyncContextManager[int] = udp_server(lambda octets, send: None)
     async with exchanger() as sender, silent as udp, tcp_server(says_nothing) as tcp:
-        sites = [site(udp=udp, tcp=tcp) for _ in range(6)]
+        sites = [site(udp=udp, tcp=tcp) for _ in range(60)]  # 24 s in all
         with pytest.raises(Unreachable):
             await client(sender, *sites, exchange_s=0.2, total_s=0.5).resolve(GLOBAL)
 
-    assert time.monotonic() - started_s < 1.5
+    assert time.monotonic() - started_s < 10
 
 
 def referring_to(site_of: Callable[[], Site]) -> Datagrams:
@@ -323,16 +323,20 @@ async def test_a_cancelled_resolution_leaves_no_task_behind() -> None:
 
 
 async def test_a_mirror_answers_while_the_primary_is_down() -> None:
-    async with udp_server(lambda octets, send: None) as dead:
-        pass
-    async with exchanger() as sender, udp_server(lambda octets, send: send(honest(octets).encode())) as alive:
-        resolver = client(sender, site(udp=dead), site(udp=alive), exchange_s=0.3)
+    unheard: list[bytes] = []
+    async with (
+        exchanger() as sender,
+        udp_server(lambda octets, send: unheard.append(octets)) as dead,
+        udp_server(lambda octets, send: send(honest(octets).encode())) as alive,
+    ):
+        resolver = client(sender, site(udp=dead), site(udp=alive), exchange_s=0.5)
         reply = await resolver.resolve(GLOBAL)
-        started_s = time.monotonic()
+        asked = len(unheard)
         again = await resolver.resolve(GLOBAL)
 
     assert target_of(reply) == target_of(again) == b"https://right.example/"
-    assert time.monotonic() - started_s < 0.2, "the dead site is asked last once it has failed"
+    assert asked > 0
+    assert len(unheard) == asked, "the dead site is asked last once it has failed"
 
 
 async def test_every_failure_is_a_resolution_failure() -> None:

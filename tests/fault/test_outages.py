@@ -72,7 +72,7 @@ async def test_a_registry_without_its_database_says_so_and_recovers(
 
     began_s = time.monotonic()
     assert (await plant.ask("88/never-asked")).rc == 2, "real clients go on to a mirror on 2 alone"
-    assert time.monotonic() - began_s < 6.0
+    assert time.monotonic() - began_s < 20.0
     status, reply = await plant.put("88/new", [url_value(URL)])
     assert status in {500, 503}, reply
 
@@ -159,4 +159,4 @@ async def test_a_redis_that_was_never_there_is_only_a_miss(world: World, valkey:
     resolver = await world.resolver(redis=valkey)
     began_s = time.monotonic()
     assert (await resolver.ask("88/x")).url == URL
-    assert time.monotonic() - began_s < 3.0
+    assert time.monotonic() - began_s < 10.0

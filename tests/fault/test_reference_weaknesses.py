@@ -164,7 +164,7 @@ async def test_idle_connections_of_one_network_keep_nobody_else_out(defended: bo
 @DEFENDED
 async def test_idle_connections_are_ended_and_make_room(defended: bool) -> None:
     count = ConnectionCount(per_source_max=10_000, total_max=20)
-    listener = await _listener(count, idle_s=0.05 if defended else 3_600)
+    listener = await _listener(count, idle_s=1.0 if defended else 3_600)
     idle = [await asyncio.open_connection(*listener.address) for _ in range(20)]
     if defended:
         async with asyncio.timeout(WAIT_S):

@@ -33,7 +33,7 @@ async def test_a_write_needs_one_connection_even_when_the_prefixes_change_meanwh
             yield writing
 
     monkeypatch.setattr(bench.store, "writing", writing_while_prefixes_change)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         changed = await bench.put("88.100/pump", url("y"), by=ADMINISTRATOR)
         allocated = await bench.create("0.NA/88.100.7", url("z"))
 

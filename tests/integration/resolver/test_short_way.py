@@ -311,7 +311,7 @@ async def test_a_silent_server_is_asked_once_over_udp_and_named(
     silent.bind((HOST, 0))
     silent.setblocking(False)
     port = silent.getsockname()[1]
-    node = node_of(site(port), exchange_s=0.2)
+    node = node_of(site(port), exchange_s=0.5)
     authority.hold("0.NA/88", value(2, "HS_SITE.PREFIX", site(authority.port)))
     authority.hold("0.NA/88.100", value(2, "HS_SITE.PREFIX", site(authority.port)))
     authority.hold("0.NA/88.100.1", value(1, "HS_SITE", site(port)))
@@ -331,7 +331,7 @@ async def test_a_silent_server_is_asked_once_over_udp_and_named(
 
 async def test_a_mirror_takes_over(node_of: Opened, authority: Authority) -> None:
     dead = free_port()
-    node = node_of(site(dead), site(authority.port), exchange_s=0.2)
+    node = node_of(site(dead), site(authority.port), exchange_s=0.5)
 
     first = await node.ask(request())
     assert first.header.response_code == ResponseCode.SUCCESS

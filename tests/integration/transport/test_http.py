@@ -88,7 +88,7 @@ async def test_silent_clients_hold_up_nobody_and_are_let_go(
 ) -> None:
     watcher = Watcher()
     listener = await listen_http(
-        application(), "127.0.0.1", 0, tls=tls, source=anyone(), observer=watcher, idle_s=0.3
+        application(), "127.0.0.1", 0, tls=tls, source=anyone(), observer=watcher, idle_s=1.0
     )
     silent = [await asyncio.open_connection(*listener.address) for _ in range(20)]
     async with session.get(url(listener.address, "/about")) as answer:
@@ -129,7 +129,7 @@ async def test_noise_ends_its_own_connection_and_nothing_else(
     session: aiohttp.ClientSession, tls: ssl.SSLContext
 ) -> None:
     source = random.Random(20261120)
-    listener = await listen_http(application(), "127.0.0.1", 0, tls=tls, source=anyone(), idle_s=0.5)
+    listener = await listen_http(application(), "127.0.0.1", 0, tls=tls, source=anyone(), idle_s=WAIT_S)
     for first in (b"", b"\x16", b"\x16\x03\x01", b"GET ", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n"):
         reader, writer = await asyncio.open_connection(*listener.address)
         writer.write(first + source.randbytes(200))
@@ -300,8 +300,9 @@ async def test_the_tunnel_answers_on_any_path(session: aiohttp.ClientSession) ->
     [(b"", 400), (b"short", 400), (bytes(43), 400), (bytes(300_000), 413)],
 )
 async def test_the_tunnel_refuses_what_is_no_request(
-    session: aiohttp.ClientSession, body: bytes, status: int
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int
 ) -> None:
+    monkeypatch.setattr(http, "LINGER_S", 0.1)
     app = application()
     add_tunnel(app, Echo())
     listener = await listen_http(app, "127.0.0.1", 0, source=anyone())

@@ -126,7 +126,7 @@ async def test_no_more_is_asked_for_than_the_client_takes() -> None:
 
 async def test_a_client_that_takes_nothing_is_given_up() -> None:
     watcher, lister = Watcher(), Lister(10_000, data_octets=LARGE)
-    async with connected(lister, observer=watcher, idle_s=0.05) as (_, _, writer):
+    async with connected(lister, observer=watcher, idle_s=0.5) as (_, _, writer):
         writer.write(resolution().encode())
 
         await asyncio.wait_for(lister.closed.wait(), WAIT_S)

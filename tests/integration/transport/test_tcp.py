@@ -187,7 +187,7 @@ def large_octets(request: Message) -> int:
 @pytest.mark.parametrize("sent", [b"", resolution().encode()[:30]])
 async def test_a_client_that_does_not_complete_its_request_is_let_go(sent: bytes) -> None:
     watcher = Watcher()
-    listener = await listen_tcp("127.0.0.1", 0, Echo(), source=anyone(), observer=watcher, idle_s=0.05)
+    listener = await listen_tcp("127.0.0.1", 0, Echo(), source=anyone(), observer=watcher, idle_s=0.5)
     async with connected(listener) as client:
         client.writer.write(sent)
         assert await client.at_end()
@@ -210,7 +210,7 @@ async def test_a_trickle_does_not_extend_the_wait_for_a_request() -> None:
 async def test_a_client_that_reads_nothing_is_let_go() -> None:
     watcher = Watcher()
     echo = Echo(data_octets=200_000)
-    listener = await listen_tcp("127.0.0.1", 0, echo, source=anyone(), observer=watcher, idle_s=0.2)
+    listener = await listen_tcp("127.0.0.1", 0, echo, source=anyone(), observer=watcher, idle_s=0.5)
     async with connected(listener) as client:
         cast(asyncio.ReadTransport, client.writer.transport).pause_reading()
         client.writer.write(resolution(flags=KEPT).encode() * 200)
@@ -262,7 +262,7 @@ async def test_refused_networks_are_closed_and_busy_ones_are_told_so() -> None:
 
 async def test_random_octets_end_their_own_connection_and_nothing_else() -> None:
     source = random.Random(20261120)
-    listener = await listen_tcp("127.0.0.1", 0, Echo(), source=anyone(), idle_s=0.5)
+    listener = await listen_tcp("127.0.0.1", 0, Echo(), source=anyone(), idle_s=WAIT_S)
     for _ in range(40):
         async with connected(listener) as noise:
             noise.writer.write(source.randbytes(source.randrange(1, 3_000)))

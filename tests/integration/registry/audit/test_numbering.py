@@ -226,5 +226,5 @@ async def test_writers_do_not_wait_for_numbering(bench: Bench, connection: Conne
     await act(bench, "a")
     async with connection.transaction():
         await numbered(connection)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await act(bench, "b")

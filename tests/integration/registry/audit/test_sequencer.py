@@ -140,7 +140,7 @@ async def test_a_holder_whose_session_ends_is_followed_within_seconds(bench: Ben
         await act(bench, "after")
         await until_numbered(bench, 2)
 
-        assert asyncio.get_running_loop().time() - started_s < 5
+        assert asyncio.get_running_loop().time() - started_s < 20
         assert not first.task.done()
         assert not second.task.done()
 

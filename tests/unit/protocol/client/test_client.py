@@ -431,13 +431,13 @@ class Sluggish(ScriptedWorld):
 
 async def test_the_deadline_of_the_whole_resolution_is_hard() -> None:
     world = Sluggish()
-    resolver = HandleClient(service(ROOT, TOP), world, total_s=0.08, exchange_s=0.03)
+    resolver = HandleClient(service(ROOT, TOP), world, total_s=0.5, exchange_s=0.2)
     started_s = time.monotonic()
 
     with pytest.raises(Unreachable) as caught:
         await resolver.resolve(PUMP)
 
-    assert time.monotonic() - started_s < 0.5
+    assert time.monotonic() - started_s < 5
     assert 2 <= len(world.attempts) <= 3
     assert "the root service" in caught.value.node
 

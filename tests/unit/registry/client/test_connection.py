@@ -234,11 +234,11 @@ async def test_retry_after_is_honoured(server: ScriptedServer, connection: Conne
 
 async def test_a_wait_beyond_the_deadline_is_not_begun(server: ScriptedServer) -> None:
     server.script(problem(429, "too-many-requests", retry=True, headers={"Retry-After": "60"}))
-    async with Connection(server.url, retries=QUICK, deadline_s=2) as connection:
+    async with Connection(server.url, retries=QUICK, deadline_s=20) as connection:
         began_s = asyncio.get_running_loop().time()
         with pytest.raises(Refused) as caught:
             await connection.get("/things", Thing)
-        assert asyncio.get_running_loop().time() - began_s < 1
+        assert asyncio.get_running_loop().time() - began_s < 10
     assert caught.value.retry_after_s == 60
 
 

@@ -67,7 +67,7 @@ def server(operations: FakeOperations, *, primary: bool = True) -> WireServer:
         Site(serial=9, primary=primary),
         clock=lambda: NOW_S,
         wall_clock=lambda: WALL_S,
-        answer_time_max_s=0.01,
+        answer_time_max_s=0.1,
     )
 
 
