@@ -56,7 +56,7 @@ _REMEDIES: Final[dict[int, str]] = {
     ResponseCode.SERVER_NOT_RESPONSIBLE: "that server does not home the prefix: leave --server out, or home it first",
     ResponseCode.INVALID_ADMINISTRATOR: (
         "an HS_ADMIN value of the handle or of its prefix must give the right to --as; "
-        "to home and unhome, the server itself must know it as an administrator of its own"
+        "homing and the status of a server are for administrators of the server itself"
     ),
     ResponseCode.ACCESS_DENIED: "that value lets no administrator write it",
     ResponseCode.AUTHENTICATION_NEEDED: "say who you are with --as, and prove it with a key or a secret",
@@ -244,7 +244,7 @@ _OPTIONS: Final = (
         "--session/--no-session",
         "in_sessions",
         default=None,
-        help="Whether to write within an encrypted session.  [default: of a batch]",
+        help="Whether within an encrypted session.  [default: of show and batch]",
     ),
     click.option(
         "--timeout",
