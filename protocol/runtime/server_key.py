@@ -3,16 +3,19 @@
 import contextlib
 import os
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from protocol.errors import SettingsError
 from protocol.valuetypes import PublicKey
 
 RSA_BITS: Final = 2_048  # what deployed clients verify
+PARSED_MAX: Final = 8  # one node has one key; whoever runs several nodes in one process has as many
 
 
 def make_server_key(path: Path) -> rsa.RSAPrivateKey:
@@ -33,7 +36,7 @@ def make_server_key(path: Path) -> rsa.RSAPrivateKey:
 def load_server_key(path: Path) -> rsa.RSAPrivateKey:
     """The node's key, for signing. Raises SettingsError for a file that is no such key."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = _parse(path.read_bytes())
     except (OSError, ValueError, TypeError) as error:
         raise SettingsError([f"cannot load the server key {path}: {error}"]) from None
     if not isinstance(key, rsa.RSAPrivateKey):
@@ -44,6 +47,12 @@ def load_server_key(path: Path) -> rsa.RSAPrivateKey:
 def public_key_of(key: rsa.RSAPrivateKey) -> bytes:
     """The public half as site records hold it."""
     return PublicKey.of_rsa(key.public_key()).encode()
+
+
+@lru_cache(maxsize=PARSED_MAX)
+def _parse(pem: bytes) -> PrivateKeyTypes:
+    """The key of these octets; its checking takes 40 ms, and a node that starts loads its key three times."""
+    return serialization.load_pem_private_key(pem, password=None)
 
 
 def _write_once(path: Path, octets: bytes) -> None:

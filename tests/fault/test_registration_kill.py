@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,8 @@ from tests.support.processes import NodeProcess
 PREFIX: Final = "88.1"
 CLIENTS: Final = 16
 REGISTRATIONS: Final = 10_000
-EACH: Final = REGISTRATIONS // CLIENTS
+FEWER: Final = 2_000
+"""Where there is one fault alone, and nothing else comes before it or after it."""
 UNLIMITED: Final = 1_000_000_000
 IMPATIENT_EACH: Final = 10
 """So many registrations of a client have one whose first answer it does not wait for."""
@@ -78,13 +79,14 @@ class Acknowledged:
 class Client:
     """One client: whatever happens, it repeats a registration until it has an answer that counts."""
 
-    def __init__(self, key: ApiUser, number: int, seen: Acknowledged) -> None:
+    def __init__(self, key: ApiUser, number: int, registrations: int, seen: Acknowledged) -> None:
         self._key = key
         self._number = number
+        self._registrations = registrations
         self._seen = seen
 
     async def run(self) -> None:
-        for number in range(EACH):
+        for number in range(self._registrations):
             await self._register(number)
 
     async def _register(self, number: int) -> None:
@@ -143,7 +145,11 @@ async def plant(dsn: str, scratch: Path) -> AsyncIterator[tuple[NodeProcess, Api
 
 
 async def register_through(
-    key: ApiUser, faults: dict[int, Callable[[], Awaitable[None]]], *, seen: Acknowledged
+    key: ApiUser,
+    registrations: int,
+    faults: Mapping[int, Callable[[], Awaitable[None]]],
+    *,
+    seen: Acknowledged,
 ) -> None:
     """Let all clients register, and let something happen when so many are acknowledged."""
 
@@ -155,10 +161,10 @@ async def register_through(
     async with asyncio.TaskGroup() as group:
         group.create_task(strike())
         for number in range(CLIENTS):
-            group.create_task(Client(key, number, seen).run())
+            group.create_task(Client(key, number, registrations // CLIENTS, seen).run())
 
 
-async def check(node: NodeProcess, seen: Acknowledged) -> None:
+async def check(node: NodeProcess, registrations: int, seen: Acknowledged) -> None:
     """Everything that was acknowledged is there, once, was logged once, and the audit is whole."""
     connection = await asyncpg.connect(node.settings.dsn())
     try:
@@ -173,7 +179,7 @@ async def check(node: NodeProcess, seen: Acknowledged) -> None:
     assert set(seen.names) - stored == set(), "acknowledged and lost"
     assert stored - set(seen.names) == set(), "registered twice: once for each attempt"
     assert {(row["version"], row["creations"]) for row in rows} == {(1, 1)}
-    assert len(stored) == REGISTRATIONS
+    assert len(stored) == registrations
     report = await verify_node(node.settings, lambda progress: None)
     assert report.intact, report
 
@@ -188,13 +194,14 @@ async def test_a_daemon_killed_again_and_again_among_ten_thousand_registrations_
             await node.kill()
             await node.start()
 
-        await register_through(key, dict.fromkeys((2_000, 4_000, 6_000, 8_000), power_cut), seen=seen)
-        await check(node, seen)
+        cuts = dict.fromkeys((2_000, 4_000, 6_000, 8_000), power_cut)
+        await register_through(key, REGISTRATIONS, cuts, seen=seen)
+        await check(node, REGISTRATIONS, seen)
     assert seen.repeated >= CLIENTS, "nothing was in the middle of anything"
     assert seen.replayed >= CLIENTS, "no answer was lost"
 
 
-async def test_a_database_killed_among_ten_thousand_registrations_loses_and_doubles_none(
+async def test_a_database_killed_among_two_thousand_registrations_loses_and_doubles_none(
     own_postgres: TestPostgres, scratch: Path
 ) -> None:
     seen = Acknowledged()
@@ -204,8 +211,8 @@ async def test_a_database_killed_among_ten_thousand_registrations_loses_and_doub
             await asyncio.to_thread(kill_postgres, own_postgres)
             own_postgres.start()
 
-        await register_through(key, {REGISTRATIONS // 2: power_cut}, seen=seen)
-        await check(node, seen)
+        await register_through(key, FEWER, {FEWER // 2: power_cut}, seen=seen)
+        await check(node, FEWER, seen)
     assert seen.repeated >= 1, "nothing was in the middle of anything"
 
 

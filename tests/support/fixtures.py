@@ -4,6 +4,7 @@ The helpers are imported where they are used: a unit test loads neither daemon, 
 """
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator["TestPostgres"]:
+def cheap_passwords() -> Iterator[None]:
+    """Let the nodes of this process hash passwords a thousand times faster than those of everybody else."""
+    from registry.accounts import service
+    from registry.accounts.passwords import Passwords
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "Passwords", partial(Passwords, time_cost=1, memory_kib=64))
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres(cheap_passwords: None) -> Iterator["TestPostgres"]:
     """Give the session's Postgres. Never stop it; `own_postgres` is for that."""
     from tests.support.postgres import TestPostgres
 
@@ -56,7 +68,7 @@ def empty_database(postgres: "TestPostgres") -> Iterator[str]:
 
 
 @pytest.fixture
-def own_postgres() -> Iterator["TestPostgres"]:
+def own_postgres(cheap_passwords: None) -> Iterator["TestPostgres"]:
     """Give a durable Postgres of the test's own, which it may stop, crash and start."""
     from tests.support.postgres import TestPostgres
 

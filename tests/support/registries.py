@@ -14,8 +14,10 @@ import msgspec
 from yarl import URL
 
 from registry.daemon import RegistryNode
+from registry.initialise import SERVER_KEY_FILE
 from registry.settings import RegistrySettings
 from tests.support.scratch import free_port
+from tests.support.server_keys import give_some_server_key
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -121,7 +123,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 def registry_settings(dsn: str, directory: Path, **changes: Any) -> RegistrySettings:
-    """Return the settings of a node on loopback; changes are fields of RegistrySettings."""
+    """Return the settings of a node on loopback, and give it a key; changes are fields of RegistrySettings."""
     plain: dict[str, Any] = {
         "name": "test",
         "data_dir": str(directory / "node"),
@@ -134,7 +136,9 @@ def registry_settings(dsn: str, directory: Path, **changes: Any) -> RegistrySett
         "plain_http_credentials": "loopback",
         **changes,
     }
-    return msgspec.convert(plain, RegistrySettings, dec_hook=lambda kind, value: kind(value))
+    settings = msgspec.convert(plain, RegistrySettings, dec_hook=lambda kind, value: kind(value))
+    give_some_server_key(settings.data_dir / SERVER_KEY_FILE)
+    return settings
 
 
 @asynccontextmanager

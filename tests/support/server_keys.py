@@ -1,13 +1,25 @@
 """Server keys for nodes of tests: making one takes a while, so the n-th nodes of all tests share one."""
 
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from protocol.runtime.server_key import load_server_key, make_server_key
 from registry.secret_files import write_secret_file
+
+_turns: Final = cycle(range(1, 5))
+"""Nodes of one test differ in their keys: no test starts more than four without numbers of its own."""
+
+
+def give_some_server_key(path: Path) -> None:
+    """Write a key where a node will look for its own, unless it has one; its neighbours' are others."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        give_server_key(path, next(_turns))
 
 
 def give_server_key(path: Path, number: int) -> None:

@@ -1,13 +1,10 @@
 """Accounts on a real database."""
 
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from registry.accounts import service
-from registry.accounts.passwords import Passwords
 from registry.api.table import ROUTES
 from registry.outcomes import COMMAND
 from tests.integration.registry.accounts.office import Office
@@ -22,9 +19,8 @@ def office(bench: Bench) -> Office:
 
 
 @pytest.fixture
-async def front(database: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
-    """Give a running API whose passwords cost little, and the token of an operator."""
-    monkeypatch.setattr(service, "Passwords", partial(Passwords, time_cost=1, memory_kib=64))
+async def front(database: str, scratch: Path) -> AsyncIterator[Front]:
+    """Give a running API, and the token of an operator."""
     async with running_front(
         database, scratch, ROUTES, plain_http_credentials="loopback", homes=("88.100",)
     ) as made:

@@ -28,13 +28,14 @@ def test_of_two_that_make_it_at_once_both_get_the_first_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "server.key"
+    first, second = server_keys.server_key(1), server_keys.server_key(2)
 
     def slowly(**_: int) -> object:
         server_keys.give_server_key(path, 1)  # somebody else was quicker
-        return server_keys.server_key(2)
+        return second
 
     monkeypatch.setattr("protocol.runtime.server_key.rsa.generate_private_key", slowly)
-    assert public_key_of(make_server_key(path)) == public_key_of(server_keys.server_key(1))
+    assert public_key_of(make_server_key(path)) == public_key_of(first)
 
 
 def test_a_file_that_is_no_rsa_key_is_named(tmp_path: Path) -> None:
