@@ -16,7 +16,7 @@ from deploy.commands.text import printable
 from protocol.bodies import ResolutionRequest
 from protocol.client.administration import Administration
 from protocol.codes import ResponseCode
-from protocol.errors import InvalidHandle
+from protocol.errors import InvalidHandle, InvalidValue
 from protocol.handle import Handle, Prefix
 from protocol.jsonform import record_to_json, values_from_json
 from protocol.value import MAX_INDEX, HandleValue, check_index, type_key
@@ -253,7 +253,10 @@ def read_values(
     """The values that a command line describes. Raises UsageError, InvalidValue that says what is wrong."""
     values = [_parse_value(each) for each in texts]
     if file is not None:
-        values += values_from_json(_read_json(file))
+        try:
+            values += values_from_json(_read_json(file))
+        except InvalidValue as error:
+            raise InvalidValue(f"{file}: {error}") from None
     for number, administrator in enumerate(administrators):
         data = Admin(parse_reference(administrator)).encode()
         values.append(HandleValue(index=ADMIN_INDEX + number, type="HS_ADMIN", data=data))

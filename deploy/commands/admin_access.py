@@ -200,6 +200,10 @@ def admin_command(function: Command) -> Command:
         access = Access(**options)
         if access.certified and access.server and not access.server_key:
             raise click.UsageError("--certified needs a key from a place that is trusted: name --server-key")
+        if access.server_key and not access.server:
+            raise click.UsageError("--server-key is the key of the server that --server names")
+        if access.server_key:  # it would be believed of nobody's signature else
+            access = replace(access, certified=True)
         return function(access=access, **own)
 
     for option in reversed(_OPTIONS):
@@ -226,7 +230,9 @@ _OPTIONS: Final = (
         metavar="ADDRESS[:PORT]",
         help="Go to this server.  [default: the one that the root leads to]",
     ),
-    click.option("--server-key", type=SETTINGS_FILE, help="Believe this key alone of that server."),
+    click.option(
+        "--server-key", type=SETTINGS_FILE, help="Believe that server only what it signs with this key."
+    ),
     click.option(
         "--transport",
         type=click.Choice(TRANSPORTS),

@@ -158,6 +158,7 @@ async def test_a_refusal_has_its_code_its_remedy_and_its_exit_code(terminal: Ter
             "neither a private",
         ),
         (["delete", "88.1/x", "--certified", "--server", "127.0.0.1"], "--server-key"),
+        (["delete", "88.1/x", "--server-key", "SECRET"], "that --server names"),
         (["remove", "88.1/x", "0"], "0"),
         (["list", "88.1/x"], "no prefix"),
     ],
