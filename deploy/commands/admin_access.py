@@ -56,7 +56,7 @@ _REMEDIES: Final[dict[int, str]] = {
     ResponseCode.SERVER_NOT_RESPONSIBLE: "that server does not home the prefix: leave --server out, or home it first",
     ResponseCode.INVALID_ADMINISTRATOR: (
         "an HS_ADMIN value of the handle or of its prefix must give the right to --as; "
-        "to home and unhome, the server itself must know it as an administrator of its own"
+        "homing and the status of a server are for administrators of the server itself"
     ),
     ResponseCode.ACCESS_DENIED: "that value lets no administrator write it",
     ResponseCode.AUTHENTICATION_NEEDED: "say who you are with --as, and prove it with a key or a secret",
@@ -200,6 +200,10 @@ def admin_command(function: Command) -> Command:
         access = Access(**options)
         if access.certified and access.server and not access.server_key:
             raise click.UsageError("--certified needs a key from a place that is trusted: name --server-key")
+        if access.server_key and not access.server:
+            raise click.UsageError("--server-key is the key of the server that --server names")
+        if access.server_key:  # it would be believed of nobody's signature else
+            access = replace(access, certified=True)
         return function(access=access, **own)
 
     for option in reversed(_OPTIONS):
@@ -226,7 +230,9 @@ _OPTIONS: Final = (
         metavar="ADDRESS[:PORT]",
         help="Go to this server.  [default: the one that the root leads to]",
     ),
-    click.option("--server-key", type=SETTINGS_FILE, help="Believe this key alone of that server."),
+    click.option(
+        "--server-key", type=SETTINGS_FILE, help="Believe that server only what it signs with this key."
+    ),
     click.option(
         "--transport",
         type=click.Choice(TRANSPORTS),
@@ -244,7 +250,7 @@ _OPTIONS: Final = (
         "--session/--no-session",
         "in_sessions",
         default=None,
-        help="Whether to write within an encrypted session.  [default: of a batch]",
+        help="Whether within an encrypted session.  [default: of show and batch]",
     ),
     click.option(
         "--timeout",

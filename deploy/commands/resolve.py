@@ -37,7 +37,7 @@ from protocol.handle import Handle, Prefix
 from protocol.jsonform import record_to_json, value_to_json
 from protocol.site import Service, Site
 from protocol.transport.exchanger import Exchanger
-from protocol.value import HandleValue
+from protocol.value import HandleValue, ValueList
 from resolver.scheme import strip_scheme
 
 DEFAULT_PORT: Final = 2641
@@ -83,8 +83,7 @@ class Outcome:
     def _reply_to_text(self) -> str:
         match self.reply:
             case Found(handle=handle, values=values):
-                rows = [_one_row(value) for value in values.sorted()]
-                return "\n".join(printable(row) for row in [f"{handle}", *rows])
+                return values_to_text(handle, values)
             case Denied(handle=handle, code=code, message=message):
                 said = f': "{message}"' if message else ""
                 return printable(f"{handle}: denied, response code {code} ({rc_name(code)}){said}")
@@ -298,6 +297,12 @@ def _look_up(host: str, text: str) -> str:
     except (OSError, UnicodeError):
         raise click.UsageError(f"--server {text}: no address is known for {host!r}") from None
     return str(found[0][4][0])
+
+
+def values_to_text(handle: Handle, values: ValueList) -> str:
+    """A record as lines for a person."""
+    rows = [_one_row(value) for value in values.sorted()]
+    return "\n".join(printable(row) for row in [f"{handle}", *rows])
 
 
 def _one_row(value: HandleValue) -> str:
