@@ -80,7 +80,7 @@ def test_what_is_larger_than_a_tenth_of_the_table_is_not_held() -> None:
         pytest.param({"octets_max": 20_000 * 600}, 7, True, id="octets-full-and-asked-for"),
     ],
 )
-def test_a_pass_over_a_million_cold_names_leaves_the_hot_thousand(
+def test_a_pass_over_ten_times_as_many_cold_names_leaves_the_hot_thousand(
     bounds: dict[str, int], sizes: int, asked_for: bool
 ) -> None:
     table = table_of(**bounds)
@@ -89,7 +89,7 @@ def test_a_pass_over_a_million_cold_names_leaves_the_hot_thousand(
         put(table, key, 300)
     assert held(table, hot) == 1_000
 
-    for number in range(1_000_000):
+    for number in range(200_000):
         put(table, name(number), 300 * (number % sizes))
         if asked_for and number % 50 == 0:
             table.get(hot[number // 50 % 1_000])

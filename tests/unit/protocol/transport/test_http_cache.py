@@ -13,7 +13,7 @@ from protocol.generations import Generations
 from protocol.transport.http_cache import REUSE, HttpCache, HttpEntry, Reuse
 from resolver.http_headers import TimedHeaders
 
-COUNT = 10_000
+COUNT = 5_000
 NOW_S = 1_000.0
 FIELDS = {
     "Content-Type": "application/json;charset=utf-8",
