@@ -1,4 +1,4 @@
-"""Every measurement of resolution, one after the other, and their results in benchmarks/results.
+"""Every measurement of resolution, and authenticated writes, one after the other; results in benchmarks/results.
 
     python -m benchmarks.all
     python -m benchmarks.all --full
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import (
+    authenticated_writes,
     cache_growth,
     cache_memory,
     cached_streams,
@@ -40,6 +41,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         cache_growth,
         cache_memory,
         workers,
+        authenticated_writes,
     )
 }
 

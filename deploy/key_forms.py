@@ -155,6 +155,11 @@ def fingerprint(key: AnyKey) -> str:
     return hashlib.sha256(octets).hexdigest()
 
 
+def blob_fingerprint(key: AnyKey) -> str:
+    """SHA-256 of the data of HS_PUBKEY, in hexadecimal: what `sha256sum pubkey.bin` says of the file of a server."""
+    return hashlib.sha256(blob(key)).hexdigest()
+
+
 def _checked(key: AnyKey) -> AnyKey:
     """Raises UnreadableKey for a key that is too short to protect anything, or too long to compute with."""
     if not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:

@@ -5,7 +5,7 @@ The sender proves a key by signing the nonce and the digest of its own request. 
 
 import hashlib
 import hmac
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
@@ -92,6 +92,30 @@ class Challenge:
         return cls(nonce, request_digest(request, answer_version(request.envelope)).octets)
 
 
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """How PBKDF2 makes a key of a secret."""
+
+    salt: bytes
+    iterations: int
+    key_bits: int
+
+    @property
+    def cost(self) -> int:
+        """Iterations, once for each part of the key."""
+        return self.iterations * -(-self.key_bits // KEY_BITS)
+
+
+def derive_key(derivation: Derivation, secret: bytes) -> bytes:
+    """The key that PBKDF2 makes of a secret; milliseconds, without the interpreter's lock."""
+    octets = derivation.key_bits // 8
+    return hashlib.pbkdf2_hmac("sha1", secret, derivation.salt, derivation.iterations, octets)
+
+
+Derive = Callable[[Derivation, bytes], bytes]
+"""What derive_key() gives, perhaps from memory."""
+
+
 def challenge_response(
     request: Message, nonce: bytes, *, session_id: int, authoritative: bool, site_serial: int, wall_s: float
 ) -> Message:
@@ -146,12 +170,13 @@ def answer_with_secret(
     *,
     salt: bytes = b"",
     iterations: int = ITERATIONS,
+    derive: Derive = derive_key,
 ) -> bytes:
     """The answer of whoever knows the secret. salt: 16 unpredictable octets, for PBKDF2 alone. Vectors V18 and V19."""
     if code is not SecretCode.PBKDF2_HMAC_SHA1:
         return bytes((code,)) + _plain_mac(challenge, secret, code)
-    derivation = _Derivation(salt, iterations, KEY_BITS)
-    code_mac = derivation.mac(challenge, deployed_octets(secret))
+    key = derive(Derivation(salt, iterations, KEY_BITS), deployed_octets(secret))
+    code_mac = hmac.digest(key, challenge.octets, hashlib.sha1)
     writer = Writer().u8(code).counted(salt).u32(iterations).u32(KEY_BITS)
     return writer.counted(code_mac).octets()
 
@@ -163,17 +188,18 @@ def check_secret_answer(
     *,
     accepted: Set[int] = ACCEPTED_CODES,
     iterations_max: int = MAX_ITERATIONS,
+    derive: Derive = derive_key,
 ) -> bool:
     """Whether an answer was made with the secret; False for a code that is not accepted. Compares in constant time.
 
     PBKDF2 takes milliseconds and leaves the interpreter's lock meanwhile: call it in a thread. Raises WireError for
-    octets that are no answer, TooLarge for more iterations or longer keys than are allowed.
+    octets that are no answer, TooLarge for more iterations or longer keys than are allowed, and what derive raises.
     """
     code = SecretCode.MD5 if len(answer) == _MD5_OCTETS else answer[0] if answer else 0
     if code not in accepted:
         return False
     if code == SecretCode.PBKDF2_HMAC_SHA1:
-        return _check_derived(challenge, answer[1:], secret, iterations_max)
+        return _check_derived(challenge, answer[1:], secret, iterations_max, derive)
     sent = (
         answer if len(answer) == _MD5_OCTETS else answer[1:]
     )  # before version 2.1 without the octet of the code
@@ -186,24 +212,6 @@ def _plain_mac(challenge: Challenge, secret: bytes, code: SecretCode) -> bytes:
     return _SANDWICHES[code](secret + challenge.octets + secret).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Derivation:
-    """How PBKDF2 makes a key of a secret."""
-
-    salt: bytes
-    iterations: int
-    key_bits: int
-
-    @property
-    def cost(self) -> int:
-        """Iterations, once for each part of the key."""
-        return self.iterations * -(-self.key_bits // KEY_BITS)
-
-    def mac(self, challenge: Challenge, secret: bytes) -> bytes:
-        key = hashlib.pbkdf2_hmac("sha1", secret, self.salt, self.iterations, self.key_bits // 8)
-        return hmac.digest(key, challenge.octets, hashlib.sha1)
-
-
 def iterations_of(answer: bytes) -> int:
     """Iterations that checking an answer with one secret takes, those for a longer key included; 0 without PBKDF2.
 
@@ -212,7 +220,7 @@ def iterations_of(answer: bytes) -> int:
     return _read_derived(answer[1:])[0].cost if answer[:1] == _DERIVED else 0
 
 
-def _read_derived(octets: bytes) -> tuple[_Derivation, bytes]:
+def _read_derived(octets: bytes) -> tuple[Derivation, bytes]:
     """How the key was made, and the MAC that was made with it."""
     reader = Reader(octets)
     salt, iterations, key_bits = reader.counted(MAX_SALT_OCTETS), reader.u32(), reader.u32()
@@ -220,17 +228,20 @@ def _read_derived(octets: bytes) -> tuple[_Derivation, bytes]:
     reader.expect_end()
     if not iterations or key_bits % 8 or not MIN_KEY_BITS <= key_bits <= MAX_KEY_BITS:
         raise Malformed(f"PBKDF2 with {iterations} iterations for a key of {key_bits} bits")
-    return _Derivation(salt, iterations, key_bits), sent
+    return Derivation(salt, iterations, key_bits), sent
 
 
-def _check_derived(challenge: Challenge, octets: bytes, secret: bytes, iterations_max: int) -> bool:
+def _check_derived(
+    challenge: Challenge, octets: bytes, secret: bytes, iterations_max: int, derive: Derive
+) -> bool:
     derivation, sent = _read_derived(octets)
     if derivation.cost > iterations_max:
         raise TooLarge(f"PBKDF2 with {derivation.cost} iterations, {iterations_max} allowed")
     deployed = deployed_octets(secret)
-    if hmac.compare_digest(derivation.mac(challenge, deployed), sent):
-        return True
-    return deployed != secret and hmac.compare_digest(derivation.mac(challenge, secret), sent)
+    return any(
+        hmac.compare_digest(hmac.digest(derive(derivation, octets), challenge.octets, hashlib.sha1), sent)
+        for octets in dict.fromkeys((deployed, secret))
+    )
 
 
 def deployed_octets(secret: bytes) -> bytes:

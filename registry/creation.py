@@ -67,7 +67,7 @@ from registry.record import (
 from registry.reservations import ranges_holding
 from registry.rows import changed_row, log_entry, renew_authorisations, rounds
 from registry.work import Work
-from registry.writing import Action, LogEntry, NewRow, Row, State, Writing
+from registry.writing import COPY_ROWS_MIN, Action, LogEntry, NewRow, Row, State, Writing
 
 INHERITED_INDEX_MIN: Final = 100
 """Where administrators stand by custom; inherited ones take the first free indexes from here on."""
@@ -106,6 +106,7 @@ class Draft:
     name: bytes
     """The handle's octets, slashless completed."""
     by: Actor
+    replace: bool
     gate: Gate
     values: Values
 
@@ -115,7 +116,6 @@ class Batch:
     """What is worked on, and what came of it."""
 
     work: Work
-    replace: bool
     state: State
     results: list[Result | None]
     log: list[tuple[int, str | None, LogEntry]]
@@ -142,25 +142,28 @@ class Creations:
         work: Work,
         items: Sequence[Creation],
         *,
-        by: Actor,
-        replace: bool,
+        by: Actor | Sequence[Actor],
+        replace: bool | Sequence[bool],
         inherit_admin: bool,
         state: State = State.STORED,
         origins: Sequence[Origin] = (),
     ) -> list[Result]:
         """Create or replace records; see Operations.create.
 
-        origins: who asked for each item, for the audit log; empty where the work's own holds for all.
+        by, replace: for all items, or for each. origins: who asked for each item, for the audit log; empty where the
+        work's own holds for all.
         """
         if len(items) > BATCH_ITEMS_MAX:
             raise ValueError(f"{len(items)} items in a batch; at most {BATCH_ITEMS_MAX}")
         results: list[Result | None] = [None] * len(items)
         keys = [self._context.key_of(item.handle) for item in items]
-        batch = Batch(work, replace, state, results, [])
+        actors = by if isinstance(by, Sequence) else [by] * len(items)
+        replaces = replace if isinstance(replace, Sequence) else [replace] * len(items)
+        asked = list(zip(items, keys, actors, replaces, strict=True))
+        batch = Batch(work, state, results, [])
         for positions in rounds(keys):
-            drafts = await self._drafts(items, keys, positions, by, batch, inherit_admin=inherit_admin)
-            if drafts and isinstance(by, Identity):
-                drafts = await _without_reserved(drafts, batch)
+            drafts = await self._drafts(asked, positions, batch, inherit_admin=inherit_admin)
+            drafts = await _without_reserved(drafts, batch)
             if drafts:
                 await self._write(drafts, batch)
         _record(batch, origins)
@@ -171,23 +174,21 @@ class Creations:
 
     async def _drafts(
         self,
-        items: Sequence[Creation],
-        keys: Sequence[bytes],
+        asked: Sequence[tuple[Creation, bytes, Actor, bool]],
         positions: Iterable[int],
-        by: Actor,
         batch: Batch,
         *,
         inherit_admin: bool,
     ) -> list[Draft]:
         timestamp = stamp_octets(batch.now_ms / 1_000)
-        gates: dict[bytes, Gate] = {}
+        gates: dict[tuple[bytes, object], Gate] = {}
         drafts = []
         for position in positions:
-            item = items[position]
+            item, key, by, replace = asked[position]
             handle = item.handle
-            key = keys[position]
             name = handle.octets if b"/" in handle.octets else handle.resolved.octets
-            gate_key = key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")]
+            place = key if key.startswith(RECORD_KEY_START) else key[: key.index(b"/")]
+            gate_key = place, _spelled(by)
             gate = gates.get(gate_key)
             if gate is None:
                 gate = gates[gate_key] = await self._gate(handle, by, batch.work)
@@ -196,7 +197,7 @@ class Creations:
             except Refusal as refusal:
                 batch.results[position] = Rejected(handle, refusal.code, refusal.message)
                 continue
-            drafts.append(Draft(position, handle, key, name, by, gate, values))
+            drafts.append(Draft(position, handle, key, name, by, replace, gate, values))
         return drafts
 
     async def _gate(self, handle: Handle, by: Actor, work: Work) -> Gate:
@@ -231,14 +232,25 @@ class Creations:
                 raise Refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, message)
 
     async def _write(self, drafts: Sequence[Draft], batch: Batch) -> None:
+        """Insert what is new, then see to the rest.
+
+        A few are inserted without a look at what there is, which would be one more question, and mostly nothing.
+        """
         writing = batch.work.writing
-        rows = await writing.find([draft.key for draft in drafts])
-        fresh = _permitted([draft for draft in drafts if draft.key not in rows], batch)
+        few = len(drafts) < COPY_ROWS_MIN
+        rows = {} if few else await writing.find([draft.key for draft in drafts])
+        fresh = [draft for draft in drafts if draft.gate.may_create and draft.key not in rows]
         inserted = await writing.insert([self._new_row(draft, batch) for draft in fresh]) if fresh else set()
         for draft in fresh:
             if draft.key in inserted:
                 _note_created(draft, 1, batch)
-        contested = [draft for draft in drafts if batch.results[draft.position] is None]
+        left = [draft for draft in drafts if batch.results[draft.position] is None]
+        if few and left:
+            rows = await writing.find([draft.key for draft in left])
+        for draft in left:
+            if draft.key not in rows and not draft.gate.may_create:
+                _reject_creation(draft, batch)
+        contested = [draft for draft in left if batch.results[draft.position] is None]
         await self._write_existing(writing, contested, rows, batch)
 
     def _new_row(self, draft: Draft, batch: Batch) -> NewRow:
@@ -304,7 +316,7 @@ class Creations:
             and await self._may_compare(writing, row, old, draft)
         ):
             batch.results[draft.position] = Unchanged(draft.handle, row.version)
-        elif not batch.replace:
+        elif not draft.replace:
             batch.reject(draft, ResponseCode.HANDLE_ALREADY_EXISTS, "the handle exists with other values")
         else:
             return False
@@ -366,14 +378,16 @@ class Creations:
 
 
 async def _without_reserved(drafts: Sequence[Draft], batch: Batch) -> list[Draft]:
-    """The drafts whose suffixes are free; who registers by the API may name the range that reserves his.
+    """The drafts of administrators whose suffixes are free, and all others; who registers by the API may name the range
+    that reserves his.
 
     The API looks itself, since it does not take a reserved suffix for its own minting either.
     """
     by_prefix: dict[bytes, list[Draft]] = {}
     for draft in drafts:
-        if draft.gate.held is not None and draft.gate.held.has_ranges:
-            by_prefix.setdefault(draft.gate.held.key, []).append(draft)
+        held = draft.gate.held
+        if held is not None and held.has_ranges and isinstance(draft.by, Identity):
+            by_prefix.setdefault(held.key, []).append(draft)
     for prefix, below in by_prefix.items():
         holding = await ranges_holding(batch.work.connection, prefix, [draft.key for draft in below])
         for place, (range_id, _) in holding.items():
@@ -381,7 +395,12 @@ async def _without_reserved(drafts: Sequence[Draft], batch: Batch) -> list[Draft
                 f"the suffix is reserved in the range {range_id}; register it by the API, naming the range"
             )
             batch.reject(below[place], ResponseCode.ACCESS_DENIED, message)
-    return [draft for draft in drafts if batch.results[draft.position] is None]
+    return [draft for draft in drafts if batch.results[draft.position] is None] if by_prefix else list(drafts)
+
+
+def _spelled(by: Actor) -> object:
+    """Who acts, as spelled: identities are equal that a case-sensitive node tells apart."""
+    return (by.index, by.handle.octets) if isinstance(by, Identity) else by
 
 
 @lru_cache(maxsize=4_096)  # the prefixes below which a busy node registers at a time
@@ -430,15 +449,6 @@ def _check_utf8(octets: bytes) -> None:
         octets.decode("utf-8")
     except UnicodeDecodeError:
         raise Refusal(ResponseCode.INVALID_HANDLE, "the handle is no valid UTF-8") from None
-
-
-def _permitted(drafts: Sequence[Draft], batch: Batch) -> list[Draft]:
-    permitted = [draft for draft in drafts if draft.gate.may_create]
-    if len(permitted) < len(drafts):
-        for draft in drafts:
-            if not draft.gate.may_create:
-                _reject_creation(draft, batch)
-    return permitted
 
 
 def _reject_creation(draft: Draft, batch: Batch) -> None:

@@ -38,6 +38,7 @@ from registry.rest.mount import make_rest_api
 from registry.rest.sessions import CLEAN_S, HttpSessions
 from registry.sequencer import Sequencer
 from registry.settings import RegistrySettings
+from registry.single_creations import SingleCreations
 from registry.statistics import DailyStatistics, RegistryObserver
 from registry.wire.assembly import make_desk, make_proofs, make_wire_server
 from registry.wire.server import WireServer
@@ -207,6 +208,8 @@ class RegistryNode:
             unlimited=self.settings.source_unlimited_networks,
         )
         self._resources.callback(signer.close)
+        creations = SingleCreations(node.operations)
+        self._resources.push_async_callback(creations.close)
         desk = make_desk(self.settings, self.metrics, self._resources)
         proofs = make_proofs(node, self.settings, self.metrics, desk)
         wire = self._wire = make_wire_server(
@@ -215,6 +218,7 @@ class RegistryNode:
             self.metrics,
             observer.registered,
             self._resources,
+            creations=creations,
             desk=desk,
             proofs=proofs,
             signer=signer,
@@ -222,7 +226,14 @@ class RegistryNode:
         )
         await self._open_hand_over(wire)
         rest = make_rest_api(
-            node, api.app, self.settings, self.metrics, observer, proofs=proofs, signer=signer
+            node,
+            api.app,
+            self.settings,
+            self.metrics,
+            observer,
+            creations=creations,
+            proofs=proofs,
+            signer=signer,
         )
         listeners = await open_listeners(
             self.settings,

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import asyncpg
 
+from protocol.codes import ResponseCode
 from protocol.errors import HandleError, StoreUnavailable
 from registry.operations import Operations
 from registry.outcomes import Origin
@@ -24,6 +25,8 @@ TRANSACTIONS_MAX: Final = 2
 """Shared transactions at a time: while one waits for the disk, the next one is prepared."""
 WAITING_MAX: Final = 10_000
 """Writes that may wait; a few seconds' work, after which clients have given up."""
+REGISTRATIONS_WAITING: Final = "registrations_waiting"
+"""What the metric calls that limit."""
 
 Asked = TypeVar("Asked")
 Done = TypeVar("Done")
@@ -37,6 +40,8 @@ Outcome = tuple[Any] | Exception
 
 class TooManyWaiting(HandleError):
     """More writes wait than can be done soon."""
+
+    code = ResponseCode.SERVER_TOO_BUSY
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,14 +20,14 @@ from registry.prefixes import PrefixRow
 from registry.read_lane import LANE_SETTINGS, ReadLane
 from registry.reads import LANES_MAX, PublicRow, SharedReads
 from registry.writing import (
-    FIND,
     FIND_PREFIXES,
     LIST_PREFIX,
     NO_LOOKUPS,
+    READ,
     Row,
     Writing,
+    find_rows,
     prefix_rows_by_key,
-    rows_by_key,
     rows_in_order,
 )
 
@@ -52,9 +52,6 @@ _OUTAGES: Final = (
     asyncpg.DeadlockDetectedError,
     asyncpg.PostgresSystemError,
 )
-_READ: Final = """
-    SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
-    FROM handles WHERE key = $1"""
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -201,7 +198,7 @@ class Store:
     async def read(self, key: bytes) -> Row | None:
         """The row of a handle, deleted or not; None when there never was one."""
         async with self.connection() as connection:
-            record = await connection.fetchrow(_READ, key)
+            record = await connection.fetchrow(READ, key)
         return None if record is None else Row(*record)
 
     async def read_public(self, key: bytes) -> PublicRow | None:
@@ -215,7 +212,7 @@ class Store:
     async def read_many(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those handles that have one."""
         async with self.connection() as connection:
-            return rows_by_key(await connection.fetch(FIND, keys))
+            return await find_rows(connection, keys)
 
     async def prefix_rows(self, keys: Sequence[bytes]) -> dict[bytes, PrefixRow]:
         """What the node knows of those folded prefixes of which it knows anything."""

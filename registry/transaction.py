@@ -27,15 +27,16 @@ class Transaction(Work):
         self,
         batch: Sequence[Creation],
         *,
-        by: Actor,
-        replace: bool = False,
+        by: Actor | Sequence[Actor],
+        replace: bool | Sequence[bool] = False,
         inherit_admin: bool = False,
         state: State = State.STORED,
         origins: Sequence[Origin] = (),
     ) -> list[Result]:
         """Create records; see Operations.create.
 
-        state: STORED or DRAFT. origins: who asked for each item, where not the transaction's own origin holds for all.
+        by, replace: for all items, or for each. state: STORED or DRAFT. origins: who asked for each item, where not the
+        transaction's own origin holds for all.
         """
         return await Creations(self.context).create(
             self, batch, by=by, replace=replace, inherit_admin=inherit_admin, state=state, origins=origins

@@ -31,6 +31,9 @@ _ROW_COLUMNS: Final = (
 _READ_LOCKED: Final = """
     SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
     FROM handles WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE"""
+READ: Final = """
+    SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
+    FROM handles WHERE key = $1"""
 FIND: Final = """
     SELECT h.* FROM unnest($1::bytea[]) AS asked (key) CROSS JOIN LATERAL (
         SELECT key, name, public_values, public_count, restricted_values, restricted_count, state, version, changed_ms
@@ -171,7 +174,7 @@ class Writing:
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """The rows of those keys that have one, without locking them."""
-        return rows_by_key(await self.connection.fetch(FIND, keys))
+        return await find_rows(self.connection, keys)
 
     async def lock(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
         """The rows of those keys that have one, locked until the transaction ends, in ascending order of keys."""
@@ -291,6 +294,17 @@ class Writing:
         except (asyncpg.UniqueViolationError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             return False
         return True
+
+
+async def find_rows(
+    connection: "PoolConnectionProxy[asyncpg.Record]", keys: Sequence[bytes]
+) -> dict[bytes, Row]:
+    """The rows of those keys that have one.
+
+    A lone key is asked for by itself: measured, Postgres takes 50 us for that and 350 us to plan the question for many.
+    """
+    asked = (READ, keys[0]) if len(keys) == 1 else (FIND, keys)
+    return rows_by_key(await connection.fetch(*asked))
 
 
 def rows_by_key(records: Iterable[Iterable[Any]]) -> dict[bytes, Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.batch.syntax import Authenticate, Entry, Homing, Write
-from protocol.codes import rc_name
+from protocol.codes import ResponseCode, rc_name
 from protocol.errors import HandleError, OperationRefused
 
 SHOWN_FAILURES: Final = 20  # on a terminal; a file has all of them
@@ -79,6 +79,8 @@ class Report:
             self.refused > SHOWN_FAILURES
         )
         rows += self.remarks
+        if any(failure.code == ResponseCode.AUTHENTICATION_NEEDED for failure in self.failures):
+            rows.append("say who you are with --as, or in the batch with AUTHENTICATE")
         passed = f", {self.passed_over:,} passed over" if self.passed_over else ""
         rows.append(f"{self.done:,} done, {self.refused:,} refused{passed}")
         if self.stopped_line is not None:

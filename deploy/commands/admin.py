@@ -1,6 +1,7 @@
 """`handlegrid admin`: write to any Handle server, ours or another, over the Handle protocol."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,12 +11,14 @@ from deploy.commands.admin_access import Access, admin_command, parse_reference
 from deploy.commands.admin_batch import batch
 from deploy.commands.failure import ExitCode
 from deploy.commands.options import SETTINGS_FILE, echo_json
-from deploy.commands.resolve import parse_handle
+from deploy.commands.resolve import parse_handle, values_to_text
 from deploy.commands.text import printable
+from protocol.bodies import ResolutionRequest
 from protocol.client.administration import Administration
-from protocol.errors import InvalidHandle
+from protocol.codes import ResponseCode
+from protocol.errors import InvalidHandle, InvalidValue
 from protocol.handle import Handle, Prefix
-from protocol.jsonform import values_from_json
+from protocol.jsonform import record_to_json, values_from_json
 from protocol.value import MAX_INDEX, HandleValue, check_index, type_key
 from protocol.valuetypes import Admin
 from protocol.wire import MAX_MESSAGE_OCTETS, text
@@ -49,12 +52,37 @@ def admin() -> None:
       handlegrid admin create 88.1/pump 1:URL=https://example.com --as 300:0.NA/88.1 --private-key admpriv.bin
       handlegrid admin modify 88.1/pump 1:URL=https://example.org --as 300:88.1/ADMIN --secret-file admin.secret
       handlegrid admin remove 88.1/pump 3 4 --as 300:88.1/ADMIN --secret-env HANDLE_SECRET --transport http
+      handlegrid admin show 88.1/pump --as 300:88.1/ADMIN --secret-file admin.secret
       handlegrid admin list 88.1 --as 300:0.NA/88.1 --private-key admpriv.bin --server handles.example:2641
       handlegrid admin batch changes.txt --failed refused.txt
     """
 
 
 admin.add_command(batch)
+
+
+@admin.command(short_help="Show a handle, restricted values too.")
+@click.argument("handle")
+@click.option("--type", "types", multiple=True, help="Only values of this type; may be repeated.")
+@click.option("--index", "indexes", multiple=True, type=click.IntRange(0, MAX_INDEX), help="Only this value.")
+@admin_command
+def show(*, access: Access, handle: str, types: tuple[str, ...], indexes: tuple[int, ...]) -> ExitCode:
+    """Show the values of HANDLE, with those that administrators alone may read.
+
+    They come within an encrypted session, unless --no-session says otherwise. With --server, 0.SITE/status is what a
+    server tells its own administrators of itself.
+
+    Exit code: 0 shown, 1 refused, 2 usage, 3 no answer.
+    """
+    if access.in_sessions is None:
+        access = replace(access, in_sessions=True)
+    question = ResolutionRequest(handle=parse_handle(handle), types=types, indexes=indexes)
+    values = access.run(lambda client: client.read(question))
+    if access.as_json:
+        echo_json(record_to_json(ResponseCode.SUCCESS, question.handle, values=values.sorted()))
+    else:
+        click.echo(values_to_text(question.handle, values))
+    return ExitCode.DONE
 
 
 @admin.command(short_help="Create a handle.")
@@ -225,7 +253,10 @@ def read_values(
     """The values that a command line describes. Raises UsageError, InvalidValue that says what is wrong."""
     values = [_parse_value(each) for each in texts]
     if file is not None:
-        values += values_from_json(_read_json(file))
+        try:
+            values += values_from_json(_read_json(file))
+        except InvalidValue as error:
+            raise InvalidValue(f"{file}: {error}") from None
     for number, administrator in enumerate(administrators):
         data = Admin(parse_reference(administrator)).encode()
         values.append(HandleValue(index=ADMIN_INDEX + number, type="HS_ADMIN", data=data))

@@ -25,7 +25,15 @@ from protocol.client.administration import PATIENCE_S, Administration, SessionUs
 from protocol.client.identity import Identity, KeyIdentity, SecretIdentity
 from protocol.client.places import NamedPlace, Places, PlacesFromRoot, ask_for_site
 from protocol.codes import ResponseCode
-from protocol.errors import BadSignature, HandleError, OperationRefused, ResolutionFailed, SessionFailed
+from protocol.errors import (
+    BadSignature,
+    HandleError,
+    NoService,
+    OperationRefused,
+    ResolutionFailed,
+    SessionFailed,
+    Unreachable,
+)
 from protocol.handle import Handle
 from protocol.site import InterfaceProtocol, Site
 from protocol.transport.exchanger import Exchanger
@@ -46,7 +54,10 @@ _REMEDIES: Final[dict[int, str]] = {
     ResponseCode.VALUES_NOT_FOUND: "look at its indexes with `handlegrid resolve`",
     ResponseCode.VALUE_ALREADY_EXISTS: "take another index, or modify the value",
     ResponseCode.SERVER_NOT_RESPONSIBLE: "that server does not home the prefix: leave --server out, or home it first",
-    ResponseCode.INVALID_ADMINISTRATOR: "an HS_ADMIN value of the handle or of its prefix must give the right to --as",
+    ResponseCode.INVALID_ADMINISTRATOR: (
+        "an HS_ADMIN value of the handle or of its prefix must give the right to --as; "
+        "homing and the status of a server are for administrators of the server itself"
+    ),
     ResponseCode.ACCESS_DENIED: "that value lets no administrator write it",
     ResponseCode.AUTHENTICATION_NEEDED: "say who you are with --as, and prove it with a key or a secret",
     ResponseCode.AUTHENTICATION_FAILED: "the key or secret is not the one at that index and handle",
@@ -189,6 +200,10 @@ def admin_command(function: Command) -> Command:
         access = Access(**options)
         if access.certified and access.server and not access.server_key:
             raise click.UsageError("--certified needs a key from a place that is trusted: name --server-key")
+        if access.server_key and not access.server:
+            raise click.UsageError("--server-key is the key of the server that --server names")
+        if access.server_key:  # it would be believed of nobody's signature else
+            access = replace(access, certified=True)
         return function(access=access, **own)
 
     for option in reversed(_OPTIONS):
@@ -215,7 +230,9 @@ _OPTIONS: Final = (
         metavar="ADDRESS[:PORT]",
         help="Go to this server.  [default: the one that the root leads to]",
     ),
-    click.option("--server-key", type=SETTINGS_FILE, help="Believe this key alone of that server."),
+    click.option(
+        "--server-key", type=SETTINGS_FILE, help="Believe that server only what it signs with this key."
+    ),
     click.option(
         "--transport",
         type=click.Choice(TRANSPORTS),
@@ -233,7 +250,7 @@ _OPTIONS: Final = (
         "--session/--no-session",
         "in_sessions",
         default=None,
-        help="Whether to write within an encrypted session.  [default: of a batch]",
+        help="Whether within an encrypted session.  [default: of show and batch]",
     ),
     click.option(
         "--timeout",
@@ -263,6 +280,12 @@ def told(error: HandleError) -> HandleError | CommandFailed:
             code = ExitCode.NO_ANSWER if refusal in LATER else ExitCode.DENIED
             facts = {"responseCode": refusal, "node": node}
             return _failed(f"{node}: refused: {error}", _REMEDIES.get(refusal, ""), code, facts)
+        case NoService():
+            remedy = f"{error.remedy}, or name the server with --server"
+            return _failed(str(error), remedy, facts={"node": error.node})
+        case Unreachable(remedy=""):
+            remedy = "check that a server runs there, and that --server and --transport are meant so"
+            return _failed(str(error), remedy, facts={"node": error.node})
         case ResolutionFailed():
             return CommandFailed(printable(error.explain()), ExitCode.NO_ANSWER, {"node": error.node})
         case SessionFailed():

@@ -68,7 +68,7 @@ def batch(
     Exit code: 0 all is done, 1 some was refused, 2 the batch or a file cannot be used, 3 stopped without an answer.
     """
     if failed is not None:
-        check_new(failed)
+        check_new(failed, remedy="name another one with --failed")
     count = _survey(file)
     if check:
         click.echo(f"{file}: {count:,} operations, no fault")

@@ -13,6 +13,7 @@ from deploy.commands.failure import ExitCode
 from deploy.commands.options import SETTINGS_FILE, echo_json, json_option
 from deploy.commands.saving import SAVE_FILE, check_new, save_new
 from deploy.commands.secrets import read_secret, typed_secret
+from deploy.commands.text import INDENT
 from deploy.key_forms import (
     ENCRYPTED_FORMS,
     AnyKey,
@@ -20,6 +21,7 @@ from deploy.key_forms import (
     PrivateForm,
     PublicForm,
     algorithm,
+    blob_fingerprint,
     fingerprint,
     public_half,
     read_key,
@@ -187,11 +189,15 @@ def convert(
 def show(*, file: Path, passphrase_file: Path | None, as_json: bool) -> ExitCode:
     """Show algorithm, size and fingerprint of the key in FILE, and never a private part of it.
 
-    The fingerprint is SHA-256 of the public key as SubjectPublicKeyInfo, which other tools show as well.
+    The fingerprint is SHA-256 of the public key as SubjectPublicKeyInfo, which other tools show as well; that of the
+    blob, as `sha256sum pubkey.bin` has it, is what `handlegrid import --from-handle-server` shows of a server.
 
     Exit code: 0 shown, 2 it is no key, or encrypted with another passphrase.
     """
-    _tell(load_key(file, passphrase_file), file, as_json=as_json)
+    found = load_key(file, passphrase_file)
+    _tell(found, file, as_json=as_json)
+    if not as_json:
+        click.echo(f"{INDENT}as data of HS_PUBKEY: {blob_fingerprint(found)}")
     return ExitCode.DONE
 
 
@@ -252,6 +258,7 @@ def _tell(found: AnyKey, file: Path, *, as_json: bool) -> None:
         "algorithm": algorithm(found),
         "bits": found.key_size,
         "fingerprint": f"SHA256:{fingerprint(found)}",
+        "blobFingerprint": blob_fingerprint(found),
     }
     if as_json:
         echo_json(facts)

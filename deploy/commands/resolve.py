@@ -5,7 +5,7 @@ import ipaddress
 import json
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,7 @@ from protocol.handle import Handle, Prefix
 from protocol.jsonform import record_to_json, value_to_json
 from protocol.site import Service, Site
 from protocol.transport.exchanger import Exchanger
-from protocol.value import HandleValue
+from protocol.value import HandleValue, ValueList
 from resolver.scheme import strip_scheme
 
 DEFAULT_PORT: Final = 2641
@@ -52,6 +52,10 @@ class Outcome:
 
     reply: Reply | ResolutionFailed
     hops: tuple[Hop, ...]
+    certified: bool = False
+    """Whether the reply, and every one that led there, had to be signed."""
+    unsigned: tuple[Prefix, ...] = ()
+    """Levels that need not be."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -66,14 +70,20 @@ class Outcome:
 
     def to_text(self) -> str:
         """The reply as lines for a person."""
+        if self.certified and not isinstance(self.reply, ResolutionFailed):
+            return f"{self._reply_to_text()}\n{self._certificate()}"
+        return self._reply_to_text()
+
+    def _certificate(self) -> str:
+        excepted = ", ".join(str(prefix) for prefix in self.unsigned)
+        return "signed at every level, from the root bundle down" + (
+            f", but for {excepted}" if excepted else ""
+        )
+
+    def _reply_to_text(self) -> str:
         match self.reply:
             case Found(handle=handle, values=values):
-                rows = [f"{handle}"]
-                rows += [
-                    f"  {value.index:>5}  {value.type:<10} {describe_data(value)}"
-                    for value in values.sorted()
-                ]
-                return "\n".join(printable(row) for row in rows)
+                return values_to_text(handle, values)
             case Denied(handle=handle, code=code, message=message):
                 said = f': "{message}"' if message else ""
                 return printable(f"{handle}: denied, response code {code} ({rc_name(code)}){said}")
@@ -82,17 +92,20 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """The reply in the JSON form of records, with the hops; a failure as its parts."""
-        hops = [hop_to_json(hop) for hop in self.hops]
+        content = self._reply_to_json() | {"hops": [hop_to_json(hop) for hop in self.hops]}
+        return content | {"certified": True} if self.certified and "failure" not in content else content
+
+    def _reply_to_json(self) -> dict[str, Any]:
         match self.reply:
             case Found(handle=handle, values=values, authoritative=authoritative):
                 found = record_to_json(ResponseCode.SUCCESS, handle, values=values)
-                return {**found, "authoritative": authoritative, "hops": hops}
+                return {**found, "authoritative": authoritative}
             case Denied(handle=handle, code=code, message=message):
-                return {**record_to_json(code, handle, message=message), "hops": hops}
+                return record_to_json(code, handle, message=message)
             case ResolutionFailed() as failure:
                 parts = {"node": failure.node, "cause": failure.cause}
                 parts |= {"since": failure.since, "remedy": failure.remedy}
-                return {"failure": {name: part for name, part in parts.items() if part}, "hops": hops}
+                return {"failure": {name: part for name, part in parts.items() if part}}
 
 
 @click.command(short_help="Resolve a handle.")
@@ -180,7 +193,8 @@ async def ask_from_root(
     async def walk(client: HandleClient, asked: Question, on_hop: Callable[[Hop], None]) -> Reply:
         return await client.resolve(asked, on_hop=on_hop, certified=certified)
 
-    return await _ask(question, walk, root, openings_of(root), unsigned)
+    outcome = await _ask(question, walk, root, openings_of(root), unsigned)
+    return replace(outcome, certified=certified, unsigned=tuple(unsigned))
 
 
 async def ask_server(question: Question, address: str, port: int) -> Outcome:
@@ -283,6 +297,18 @@ def _look_up(host: str, text: str) -> str:
     except (OSError, UnicodeError):
         raise click.UsageError(f"--server {text}: no address is known for {host!r}") from None
     return str(found[0][4][0])
+
+
+def values_to_text(handle: Handle, values: ValueList) -> str:
+    """A record as lines for a person."""
+    rows = [_one_row(value) for value in values.sorted()]
+    return "\n".join(printable(row) for row in [f"{handle}", *rows])
+
+
+def _one_row(value: HandleValue) -> str:
+    """A value as a line; further lines of its data are indented, so that none looks like another value."""
+    head = f"  {value.index:>5}  {value.type:<10} "
+    return head + describe_data(value).rstrip().replace("\n", "\n" + " " * len(head))
 
 
 def describe_data(value: HandleValue) -> str:

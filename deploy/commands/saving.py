@@ -9,6 +9,7 @@ import click
 
 from registry.secret_files import write_secret_file
 
+_FORCE: Final = "--force overwrites it"
 SAVE_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 save_option: Final = click.option(
@@ -51,14 +52,12 @@ def save_new(file: Path, octets: bytes, *, force: bool = False) -> None:
         os.fsync(stream.fileno())
 
 
-def check_new(*files: Path) -> None:
-    """Raises UsageError when one of the files is there, before any of them is written."""
+def check_new(*files: Path, remedy: str = _FORCE) -> None:
+    """Raises UsageError with a remedy when one of the files is there, before any of them is written."""
     for file in files:
         if file.exists():
-            raise _is_there(file)
+            raise _is_there(file, remedy)
 
 
-def _is_there(file: Path) -> click.UsageError:
-    return click.UsageError(
-        f"{file}: it is there, and what it holds may be kept nowhere else; --force overwrites it"
-    )
+def _is_there(file: Path, remedy: str = _FORCE) -> click.UsageError:
+    return click.UsageError(f"{file}: it is there, and what it holds may be kept nowhere else; {remedy}")

@@ -20,6 +20,7 @@ from protocol.admin_bodies import (
     VerifyRequest,
     VerifyResponse,
 )
+from protocol.bodies import ResolutionRequest, ResolutionResponse
 from protocol.challenge import Challenge
 from protocol.client.conversation import AdminExchanger, Conversation, content_of, prove, unclear
 from protocol.client.identity import Identity
@@ -69,8 +70,7 @@ class _Task:
 
     operation: OpCode
     body: bytes
-    flags: int = 0
-    """Beside those of every request."""
+    flags: int = DEFAULT_FLAGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +124,12 @@ class Administration:
 
     # Operations
 
+    async def read(self, question: ResolutionRequest) -> ValueList:
+        """The values of a handle, those that administrators alone may read among them, from a primary site."""
+        flags = DEFAULT_FLAGS & ~OpFlag.PUBL
+        content = await self._operate(OpCode.RESOLUTION, question.handle, question.encode(), flags)
+        return ResolutionResponse.decode(content).values
+
     async def create(
         self, handle: Handle, values: Iterable[HandleValue], *, overwrite: bool = False, mint: bool = False
     ) -> Handle:
@@ -131,8 +137,8 @@ class Administration:
 
         mint: handle is the beginning of a name that the server completes.
         """
-        flags = (OpFlag.OVRW if overwrite else 0) | (OpFlag.MINT if mint else 0)
-        content = await self._write(OpCode.CREATE_HANDLE, handle, _values(handle, values), flags)
+        flags = DEFAULT_FLAGS | (OpFlag.OVRW if overwrite else 0) | (OpFlag.MINT if mint else 0)
+        content = await self._operate(OpCode.CREATE_HANDLE, handle, _values(handle, values), flags)
         try:
             return CreateResponse.decode(content).handle or handle
         except InvalidHandle as error:
@@ -140,21 +146,21 @@ class Administration:
 
     async def add(self, handle: Handle, values: Iterable[HandleValue], *, overwrite: bool = False) -> None:
         """Add values; with overwrite also in place of those that have their indexes."""
-        flags = OpFlag.OVRW if overwrite else 0
-        await self._write(OpCode.ADD_VALUE, handle, _values(handle, values), flags)
+        flags = DEFAULT_FLAGS | (OpFlag.OVRW if overwrite else 0)
+        await self._operate(OpCode.ADD_VALUE, handle, _values(handle, values), flags)
 
     async def modify(self, handle: Handle, values: Iterable[HandleValue]) -> None:
         """Put values in place of those that have their indexes."""
-        await self._write(OpCode.MODIFY_VALUE, handle, _values(handle, values))
+        await self._operate(OpCode.MODIFY_VALUE, handle, _values(handle, values))
 
     async def remove(self, handle: Handle, indexes: Sequence[int]) -> None:
         """Remove the values with these indexes."""
         body = RemoveValuesRequest(handle=handle, indexes=tuple(indexes)).encode()
-        await self._write(OpCode.REMOVE_VALUE, handle, body)
+        await self._operate(OpCode.REMOVE_VALUE, handle, body)
 
     async def delete(self, handle: Handle) -> None:
         """Delete a handle with all of its values."""
-        await self._write(OpCode.DELETE_HANDLE, handle, _name(handle))
+        await self._operate(OpCode.DELETE_HANDLE, handle, _name(handle))
 
     async def home(self, prefix: Prefix) -> None:
         """Have every server of the site answer for a prefix from now on."""
@@ -201,19 +207,21 @@ class Administration:
             with suppress(HandleError):
                 await session.end()
 
-    # One write
+    # One operation
 
-    async def _write(self, operation: OpCode, handle: Handle, body: bytes, flags: int = 0) -> bytes:
+    async def _operate(
+        self, operation: OpCode, handle: Handle, body: bytes, flags: int = DEFAULT_FLAGS
+    ) -> bytes:
         """The body of the answer of the server that is responsible; looked up anew when it says that it is not."""
         task = _Task(operation, body, flags)
         try:
-            return await self._write_once(handle, task)
+            return await self._operate_once(handle, task)
         except OperationRefused as refused:
             if refused.refusal not in _NOT_HERE or not self._places.forget(handle):
                 raise
-        return await self._write_once(handle, task)
+        return await self._operate_once(handle, task)
 
-    async def _write_once(self, handle: Handle, task: _Task) -> bytes:
+    async def _operate_once(self, handle: Handle, task: _Task) -> bytes:
         site = _writable(await self._places.sites(handle))
         return await self._tell(site, site.responsible_server(handle), task)
 
@@ -239,7 +247,7 @@ class Administration:
         session = await self._session(target, server)
         if session is None:
             conversation = self._conversation(target, server, certified=self._certified)
-            return await conversation.ask(task.operation, task.body, DEFAULT_FLAGS | task.flags)
+            return await conversation.ask(task.operation, task.body, task.flags)
         try:
             return await self._ask_within(session, target, task)
         except SessionLost:
@@ -252,7 +260,7 @@ class Administration:
 
     async def _ask_within(self, session: ClientSession, target: Target, task: _Task) -> bytes:
         assert self._use is not None
-        flags = DEFAULT_FLAGS | task.flags | (OpFlag.ENCR if self._use.encrypted else 0)
+        flags = task.flags | (OpFlag.ENCR if self._use.encrypted else 0)
         try:
             request, response = await session.ask(task.operation, task.body, flags=flags)
             needed = response_code_of(response) == ResponseCode.AUTHENTICATION_NEEDED

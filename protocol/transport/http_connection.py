@@ -72,7 +72,12 @@ class HttpConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._held = b""
+        reader = self._task_handler if self._current_request is None else None
         super().connection_lost(exc)
+        if (
+            reader is not None
+        ):  # it may have been woken for a request already, and would fail where it has no handler
+            reader.cancel()
         self._ended()
 
     def data_received(self, data: bytes) -> None:

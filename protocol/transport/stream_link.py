@@ -5,6 +5,7 @@ nothing (PROTOCOL.md §9.2).
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -116,7 +117,7 @@ class _Faults:
                 cause = f"the TLS handshake or stream failed: {error.reason or 'no reason given'}"
                 raise Unreachable(cause, node=self._node) from error
             case OSError():
-                cause = error.strerror or "the connection failed"
+                cause = os.strerror(error.errno) if error.errno else "the connection failed"
                 raise Unreachable(cause, node=self._node) from error
             case _:
                 """None, or what is nobody's fault on the way."""

@@ -426,14 +426,15 @@ class ConnectionOwner:
 
 
 def keeps_open(request: bytes) -> bool:
-    """Whether a request asks that its connection stay: KPAL, or the trailing field of the IDIS SDK.
+    """Whether a request asks that its connection stay: KPAL, or what the IDIS SDK sends over connections of its pool.
 
-    An encrypted request asks whoever decrypts it. Source: ARCHITECTURE §3.12, PROTOCOL.md §4.1.
+    That is resolution with a trailing field, and get-site-info, behind which its login comes. An encrypted request asks
+    whoever decrypts it. Source: PROTOCOL.md §4.1, DOMAIN.md §3.5.
     """
     if len(request) < _BODY or is_encrypted(request):
         return False
     op_code, _, flags = struct.unpack_from(">III", request, ENVELOPE_OCTETS)
-    if flags & OpFlag.KPAL:
+    if flags & OpFlag.KPAL or op_code == OpCode.GET_SITE_INFO:
         return True
     if op_code != OpCode.RESOLUTION:
         return False

@@ -1,6 +1,7 @@
 """TCP as a client: one connection for each exchange."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 
@@ -68,7 +69,8 @@ def _explained(node: str) -> Generator[None, None, None]:
     except asyncio.IncompleteReadError as error:
         raise Unreachable("the connection was closed before the answer was whole", node=node) from error
     except OSError as error:
-        raise Unreachable(error.strerror or "the connection failed", node=node) from error
+        cause = os.strerror(error.errno) if error.errno else "the connection failed"
+        raise Unreachable(cause, node=node) from error
 
 
 async def _read_message(reader: asyncio.StreamReader) -> bytes:

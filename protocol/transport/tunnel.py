@@ -6,6 +6,8 @@ when it is a stream of several messages, and is never chunked.
 """
 
 import asyncio
+import errno
+import os
 import struct
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -262,7 +264,13 @@ def _explained(node: str) -> Generator[None, None, None]:
     except asyncio.IncompleteReadError as error:
         raise Unreachable("the answer ended before it was whole", node=node) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(f"the HTTP exchange failed ({type(error).__name__})", node=node) from error
+        is_refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
+        cause = (
+            os.strerror(errno.ECONNREFUSED)
+            if is_refused
+            else f"the HTTP exchange failed ({type(error).__name__})"
+        )
+        raise Unreachable(cause, node=node) from error
     except _NotATunnel as error:
         raise Unreachable(str(error), node=node) from error
 

@@ -37,7 +37,7 @@ from registry.api.route import Access, Route
 from registry.api.router import Router
 from registry.api.services import Services
 from registry.api.usage import NODE
-from registry.gathering import TooManyWaiting
+from registry.gathering import REGISTRATIONS_WAITING, TooManyWaiting
 from registry.metrics import RegistryMetrics
 from registry.outcomes import Origin
 from registry.problem_types import (
@@ -139,7 +139,7 @@ class ApiApp:
             log.warning("store_unavailable", reason=str(error))
             return problem_response(_store_unavailable(request), request.id)
         except TooManyWaiting as error:
-            self._metrics.limit_reached("registrations_waiting")
+            self._metrics.limit_reached(REGISTRATIONS_WAITING)
             return problem_response(_retriable(OVERLOADED, f"{error}."), request.id)
         except (InvalidHandle, InvalidValue) as error:
             return problem_response(ApiProblem(UNPROCESSABLE, str(error)), request.id)

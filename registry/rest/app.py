@@ -44,6 +44,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 FIELDS: Final = ("Accept", "Authorization", "Content-Type", "Origin", "X-Requested-With")
 EXPOSED: Final = ("Location", "WWW-Authenticate", REQUEST_ID_HEADER)
 NO_OPERATION: Final = 0
+_NO_SEARCH: Final = "Reverse look-up is off at this node (setting reverse_lookup)."
 BUSY_RETRY_S: Final = 1
 _OPERATIONS: Final = {
     (HANDLES_PATH, "GET"): OpCode.LIST_HANDLES,
@@ -151,8 +152,8 @@ class RestApi:
             case _ if path.startswith(VERIFICATION_PATH):
                 asked = _about(request, path[len(VERIFICATION_PATH) :])
                 return await _by_method(asked, {"GET": self.verifications.get})
-            case _ if self.reverse is not None and belongs_here(path):
-                return await _by_method(request, {"GET": self.reverse.get})
+            case _ if belongs_here(path):
+                return await self._search(request)
             case _ if _is_name(path) and request.http.method in ("GET", "HEAD"):
                 return _elsewhere(request, path)
             case _:
@@ -175,6 +176,11 @@ class RestApi:
             "DELETE": self.handles.delete,
         }
         return await _by_method(request, acts)
+
+    async def _search(self, request: RestRequest) -> web.Response:
+        if self.reverse is None:
+            raise Problem(ResponseCode.OPERATION_NOT_SUPPORTED, _NO_SEARCH, status=404)
+        return await _by_method(request, {"GET": self.reverse.get})
 
     async def _listing(self, request: RestRequest) -> web.Response:
         prefix = request.parameter("prefix")

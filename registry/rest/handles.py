@@ -32,6 +32,7 @@ from registry.rest.callers import Callers
 from registry.rest.problem import CODE_KEY, Problem, json_response
 from registry.rest.request import RestRequest
 from registry.rest.values import encode_values, is_about_single_values, parse_values, read_json
+from registry.single_creations import SingleCreations
 from registry.statistics import RegistryObserver
 
 
@@ -40,6 +41,7 @@ class HandlesApi:
     """The record API of one node. Every method gives an answer or raises HandleError."""
 
     operations: Operations
+    creations: SingleCreations
     callers: Callers
     observer: RegistryObserver
     default_ttl_s: int
@@ -97,12 +99,8 @@ class HandlesApi:
     async def _create(
         self, request: RestRequest, handle: Handle, values: ValueList, by: Identity, *, overwrite: bool
     ) -> web.Response:
-        (result,) = await self.operations.create(
-            [Creation(handle, values)],
-            by=by,
-            replace=overwrite,
-            inherit_admin=True,
-            origin=request.origin(by),
+        result = await self.creations.create(
+            Creation(handle, values), by=by, replace=overwrite, origin=request.origin(by)
         )
         if isinstance(result, Unchanged) and not overwrite:  # that it exists is what was excluded
             result = Rejected(handle, ResponseCode.HANDLE_ALREADY_EXISTS, "")

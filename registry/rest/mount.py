@@ -15,6 +15,7 @@ from registry.rest.sessions import HttpSessions
 from registry.rest.verifications import VerificationsApi
 from registry.searching import Searching
 from registry.settings import RegistrySettings
+from registry.single_creations import SingleCreations
 from registry.statistics import RegistryObserver
 from registry.wire.proofs import Proofs
 
@@ -26,6 +27,7 @@ def make_rest_api(
     metrics: RegistryMetrics,
     observer: RegistryObserver,
     *,
+    creations: SingleCreations,
     proofs: Proofs,
     signer: Signer,
 ) -> RestApi:
@@ -41,6 +43,7 @@ def make_rest_api(
     return RestApi(
         handles=HandlesApi(
             operations=node.operations,
+            creations=creations,
             callers=callers,
             observer=observer,
             default_ttl_s=settings.default_ttl_s,

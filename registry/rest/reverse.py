@@ -97,7 +97,7 @@ def _parse(target: Target, types: LookupTypes) -> Search:
         if name not in _NO_FIELDS:
             kind = name.encode().upper()
             if kind not in types.folded:
-                raise _unusable(f"Searched for are values of {_names(types)}, no others.")
+                raise _unusable(f"Only {_names(types)} can be searched for (setting reverse_lookup_types).")
             conditions[kind] = [_pattern(text) for text in texts]
     count = sum(map(len, conditions.values()))
     if not count:

@@ -40,9 +40,12 @@ class SessionApi:
         return json_response(body, status=201, form=request.form, headers={"Location": THIS_PATH})
 
     async def answer(self, request: RestRequest) -> web.Response:
-        """Take the answer to a challenge, from the body; without one the state of the session is told."""
+        """Take the answer to a challenge, from body or header; without one the state of the session is told."""
         self.callers.check_connection(request)
         claim = await self._claim_of_body(request)
+        in_header = _claim_of_header(request) if claim.proof is None else None
+        if in_header is not None and in_header.proof is not None:
+            claim = in_header
         challenge = self._challenge(request, claim)
         if claim.proof is None:
             return await self._told(request, challenge, claim.cnonce)
@@ -78,21 +81,24 @@ class SessionApi:
     def _challenge(self, request: RestRequest, claim: SessionClaim | None) -> SessionChallenge:
         """The challenge that the body or else the header names. Raises Problem 403 when it is none of ours."""
         session_id = "" if claim is None else claim.session_id
-        header = request.http.headers.get("Authorization", "")
-        if not session_id and header:
-            session_id = _session_id_of(header)
+        in_header = None if session_id else _claim_of_header(request)
+        if in_header is not None:
+            session_id = in_header.session_id
         challenge = self.callers.sessions.read(session_id) if session_id else None
         if challenge is None:
             raise _unknown()
         return challenge
 
 
-def _session_id_of(header: str) -> str:
+def _claim_of_header(request: RestRequest) -> SessionClaim | None:
+    header = request.http.headers.get("Authorization")
+    if header is None:
+        return None
     try:
         said = parse_authorization(header)
     except CredentialsUnreadable as error:
         raise Problem(ResponseCode.PROTOCOL_ERROR, str(error)) from None
-    return said.session_id if isinstance(said, SessionClaim) else ""
+    return said if isinstance(said, SessionClaim) else None
 
 
 def _unknown() -> Problem:

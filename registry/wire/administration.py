@@ -15,6 +15,7 @@ from registry.operations import Operations, minted
 from registry.outcomes import Creation, Rejected, Replaced, Result, Unchanged
 from registry.permission import difference
 from registry.record import Refusal, Values, take_in
+from registry.single_creations import SingleCreations
 from registry.transaction import Transaction
 from registry.wire.call import Call, Unproven
 from registry.wire.names import prefix_of
@@ -31,8 +32,15 @@ Registered = Callable[[str, OpCode, Result], None]
 class Administration:
     """Writes at one node. Every method raises Refusal, HandleError, or Unproven for who must say who he is."""
 
-    def __init__(self, operations: Operations, policy: WirePolicy, registered: Registered) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        creations: SingleCreations,
+        policy: WirePolicy,
+        registered: Registered,
+    ) -> None:
         self._operations = operations
+        self._creations = creations
         self._policy = policy
         self._registered = registered
 
@@ -48,13 +56,17 @@ class Administration:
         by = call.proven()
         creation = Creation(minted(body.handle) if minting else body.handle, body.values)
 
-        async def act(transaction: Transaction) -> Result:
+        async def create() -> Result:
+            return await self._creations.create(creation, by=by, replace=replacing, origin=call.origin)
+
+        async def try_to(transaction: Transaction) -> Result:
             (result,) = await transaction.create([creation], by=by, replace=replacing, inherit_admin=True)
-            if isinstance(result, Unchanged) and not replacing:  # that it exists is what was excluded
-                return Rejected(creation.handle, ResponseCode.HANDLE_ALREADY_EXISTS, "")
             return result
 
-        result = await self._write(call, OpCode.CREATE_HANDLE, act)
+        result = await (self._in_transaction(call, try_to) if call.on_trial else create())
+        if isinstance(result, Unchanged) and not replacing:  # that it exists is what was excluded
+            result = Rejected(creation.handle, ResponseCode.HANDLE_ALREADY_EXISTS, "")
+        self._judge(call, OpCode.CREATE_HANDLE, result)
         return _written(result, CreateResponse(handle=creation.handle).encode())
 
     async def delete(self, call: Call) -> Response:
@@ -130,12 +142,21 @@ class Administration:
         self, call: Call, operation: OpCode, act: Callable[[Transaction], Awaitable[Result]]
     ) -> Result:
         """What came of a write. Raises Refusal for one that was rejected; on trial always, and nothing is done."""
+        result = await self._in_transaction(call, act)
+        self._judge(call, operation, result)
+        return result
+
+    async def _in_transaction(self, call: Call, act: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """What came of a write in a transaction of its own, which is undone on trial."""
 
         async def write() -> Result:
             async with self._operations.transaction(call.origin, commit=not call.on_trial) as transaction:
                 return await act(transaction)
 
-        result = await self._operations.knowing_groups(write)
+        return await self._operations.knowing_groups(write)
+
+    def _judge(self, call: Call, operation: OpCode, result: Result) -> None:
+        """Count a write. Raises Refusal for one that was rejected, and on trial."""
         may_not = isinstance(result, Rejected) and result.code is ResponseCode.INVALID_ADMINISTRATOR
         if not may_not:
             call.end_trial()
@@ -143,7 +164,6 @@ class Administration:
             self._registered(VIA, operation, result)
         if isinstance(result, Rejected):
             raise Refusal(result.code, result.message)
-        return result
 
     async def _check_place(self, handle: Handle) -> None:
         rejected = await self._operations.misplaced(handle)

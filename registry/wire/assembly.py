@@ -13,6 +13,7 @@ from registry.metrics import RegistryMetrics
 from registry.node import Node
 from registry.outcomes import Identity, Result
 from registry.settings import RegistrySettings
+from registry.single_creations import SingleCreations
 from registry.wire.challenges import ChallengeStore
 from registry.wire.desk import Desk
 from registry.wire.policy import WirePolicy
@@ -42,6 +43,7 @@ def make_wire_server(
     registered: Callable[[str, OpCode, Result], None],
     resources: AsyncExitStack,
     *,
+    creations: SingleCreations,
     desk: Desk,
     proofs: Proofs,
     signer: Signer | None = None,
@@ -49,8 +51,8 @@ def make_wire_server(
 ) -> WireServer:
     """The wire server of one process; resources close it.
 
-    registered: counts writes. desk, proofs: shared with the other front ends. worker: the number by which session ids
-    name the process, 0 when it is alone.
+    registered: counts writes. creations, desk, proofs: shared with the other front ends. worker: the number by which
+    session ids name the process, 0 when it is alone.
     """
     operations = node.operations
     clock, wall_clock = time.monotonic, time.time
@@ -68,6 +70,7 @@ def make_wire_server(
     server = WireServer(
         operations,
         node.site,
+        creations=creations,
         challenges=ChallengeStore(ids, clock=clock, on_limit=metrics.limit_reached),
         proofs=proofs,
         replies=StoredReplies(clock=clock, on_limit=metrics.limit_reached),

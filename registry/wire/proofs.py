@@ -1,11 +1,14 @@
 """Proofs of identity: is the answer to a challenge by the key that the identity names?
 
-Which kinds of answers are believed is the operator's to say; what is weaker is refused and counted. The work is done at
-the desk, in its few threads. Whose keys are known, and who else holds them, is the question of a Keys.
+Which kinds of answers are believed is the operator's to say; what is weaker is refused and counted. Work that takes
+milliseconds is done at the desk, in its few threads; what takes no longer than to wake one is done at once. Whose keys
+are known, and who else holds them, is the question of a Keys.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,9 +19,13 @@ from protocol.admin_bodies import ChallengeAnswerRequest
 from protocol.challenge import (
     MAX_ITERATIONS,
     Challenge,
+    Derivation,
+    Derive,
     SecretCode,
     check_key_answer,
     check_secret_answer,
+    deployed_octets,
+    derive_key,
     iterations_of,
 )
 from protocol.codes import ResponseCode
@@ -32,6 +39,7 @@ from registry.context import RECORD_KEY_START, Context
 from registry.elsewhere import Elsewhere
 from registry.outcomes import Identity
 from registry.record import HS_SECKEY, data_of, parse_stored, type_of
+from registry.wire.derived_keys import DerivedKeys, NotDerived
 from registry.wire.desk import Desk
 
 HS_PUBKEY: Final = b"HS_PUBKEY"
@@ -39,6 +47,8 @@ KEYS_MAX: Final = 8
 """Keys of one handle that an answer for index 0, which stands for any of them, is checked with."""
 RSA_BITS_MIN: Final = 1_024
 """Shorter keys have been factored in public."""
+QUICK_BITS_MAX: Final = 4_096
+"""Of all keys together that an answer is checked with at once: 0.1 ms. A thread costs as much, and its wake-ups."""
 _PEM: Final = b"-----BEGIN "
 _MD5_OCTETS: Final = 16
 _SCHEMES: Final = {int(code): f"secret_{code.name.lower()}" for code in SecretCode}
@@ -138,13 +148,18 @@ class Proofs:
         *,
         on_result: OnResult,
         is_barred: Callable[[Identity], Awaitable[bool]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """is_barred: tells identities whose owner is suspended, who prove nothing, and have proved nothing."""
+        """is_barred: tells identities whose owner is suspended, who prove nothing, and have proved nothing.
+
+        clock: monotonic seconds.
+        """
         self._keys = keys
         self._desk = desk
         self._floors = floors
         self._on_result = on_result
         self.is_barred = is_barred
+        self._derived = DerivedKeys(clock)
 
     async def prove(
         self, challenge: Challenge, proof: ChallengeAnswerRequest, *, network: str
@@ -177,7 +192,7 @@ class Proofs:
         keys = [key for key in await self._keys.find_keys(claimed, HS_SECKEY) if key.data]
         secrets = keys[: self._secrets_max(answer)] or [Key(0, b"")]  # an unknown one takes as long
 
-        def check() -> list[int]:
+        def check(derive: Derive) -> list[int]:
             return [
                 key.index
                 for key in secrets
@@ -187,11 +202,36 @@ class Proofs:
                     key.data,
                     accepted=floors.secret_codes,
                     iterations_max=floors.iterations_max,
+                    derive=derive,
                 )
                 and key.data
             ]
 
-        return await self._check(scheme, claimed, check, network)
+        return await self._check(scheme, claimed, self._derive_and(check, secrets, network))
+
+    async def _derive_and(
+        self, check: Callable[[Derive], list[int]], keys: Sequence[Key], network: str
+    ) -> list[int]:
+        """What check gives: at once from derived keys that are known, else at the desk."""
+        try:
+            return check(self._derived.known)
+        except NotDerived:
+            pass
+        made: dict[tuple[Derivation, bytes], bytes] = {}
+
+        def derive(derivation: Derivation, secret: bytes) -> bytes:
+            key = made[derivation, secret] = derive_key(derivation, secret)
+            return key
+
+        matching = await self._desk.run(network, partial(check, derive))
+        proven = {
+            secret
+            for key in keys
+            if key.index in matching
+            for secret in (key.data, deployed_octets(key.data))
+        }
+        self._derived.keep({how: key for how, key in made.items() if how[1] in proven})
+        return matching
 
     def _secrets_max(self, answer: bytes) -> int:
         """How many secrets an answer for index 0 is checked with: all together take no more than one may."""
@@ -239,18 +279,20 @@ class Proofs:
                 if check_key_answer(challenge, answer, key, accepted=self._floors.hashes)
             ]
 
-        return await self._check(scheme, claimed, check, network)
+        async def check_now() -> list[int]:
+            return check()
+
+        quick = sum(map(_bits, (key for _, key in believed))) <= QUICK_BITS_MAX
+        return await self._check(scheme, claimed, check_now() if quick else self._desk.run(network, check))
 
     def _is_believed(self, key: PublicKey) -> bool:
         if key.algorithm == RSA:
             return key.numbers[1].bit_length() >= RSA_BITS_MIN
         return key.algorithm == DSA and self._floors.dsa
 
-    async def _check(
-        self, scheme: str, claimed: Identity, check: Callable[[], list[int]], network: str
-    ) -> Identity | None:
+    async def _check(self, scheme: str, claimed: Identity, matches: Awaitable[list[int]]) -> Identity | None:
         try:
-            matching = await self._desk.run(network, check)
+            matching = await matches
         except WireError as error:
             self._on_result(scheme, "unreadable")
             raise Unreadable(str(error)) from error
@@ -274,6 +316,10 @@ def _code_of(answer: bytes) -> int:
 
 def _scheme_of(answer: bytes) -> str | None:
     return _SCHEMES.get(_code_of(answer))
+
+
+def _bits(key: PublicKey) -> int:
+    return max(number.bit_length() for number in key.numbers)
 
 
 def _public_key(data: bytes) -> PublicKey | None:

@@ -30,6 +30,7 @@ from registry.outcomes import CACHE_TIME_MAX_S, Identity
 from registry.reads import READ_TIME_MAX_S, PublicRow, StoreBusy
 from registry.record import Refusal
 from registry.resolution import public_answer
+from registry.single_creations import SingleCreations
 from registry.wire.administration import Administration, Registered
 from registry.wire.call import Call, Unproven, reply_to_answer
 from registry.wire.challenges import ChallengeGone, ChallengeStore, Pending, fingerprint
@@ -69,6 +70,7 @@ class WireServer(wire_server.WireServer):
         operations: Operations,
         site: Site,
         *,
+        creations: SingleCreations,
         challenges: ChallengeStore,
         proofs: Proofs,
         replies: StoredReplies,
@@ -91,7 +93,7 @@ class WireServer(wire_server.WireServer):
         self._policy = policy
         self._sessions = sessions
         self._logins = Logins(clock)
-        administration = Administration(operations, policy, registered)
+        administration = Administration(operations, creations, policy, registered)
         readings = Readings(
             operations,
             site,

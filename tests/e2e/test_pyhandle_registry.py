@@ -159,4 +159,4 @@ async def test_every_error_that_pyhandle_meets_is_json(plant: RunningRegistry) -
         await plant.ask("PUT", "/api/handles/88.1/x", octets=b"{}"),
     ]
 
-    assert [json.loads(answer.body)["responseCode"] for answer in answers] == [4, 100, 402]
+    assert [json.loads(answer.body)["responseCode"] for answer in answers] == [5, 100, 402]

@@ -204,6 +204,15 @@ async def test_a_challenge_and_a_session_end_with_time(plant: RunningRegistry) -
     assert late.read(old.session_id) == challenge
 
 
+async def test_the_header_carries_a_proof_to_the_session_as_well(plant: RunningRegistry) -> None:
+    challenge = await given(plant)
+    wrong = await plant.ask("PUT", THIS, headers=scheme(challenge.proof(plant, "wrong")))
+    opened = await plant.ask("PUT", THIS, headers=scheme(challenge.proof(plant)))
+
+    assert (wrong.status, wrong.rc) == (401, 403)
+    assert (opened.status, opened.json["id"]) == (200, plant.user)
+
+
 async def test_a_session_belongs_to_who_opened_it(plant: RunningRegistry) -> None:
     key = {"index": 301, "type": "HS_SECKEY", "data": "another secret", "permissions": "1100"}
     await plant.put("/api/handles/88.1/ADMIN?index=301", [key])

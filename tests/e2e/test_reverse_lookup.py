@@ -240,7 +240,7 @@ async def test_it_is_off_unless_it_is_switched_on_and_then_tells_what_it_lacks(
     async with running_registry(database, scratch, homes=["88.1", "88.2"]) as node:
         await fill(node)
         answer = await node.get(f"{PATH}/?URL=*")
-        assert (answer.status, answer.rc) == (404, 4)
+        assert (answer.status, answer.rc) == (404, 5)
     async with running_registry(database, scratch, homes=["88.1", "88.2"], reverse_lookup="open") as node:
         answer = await node.get(f"{PATH}/?URL=https*")
         assert (answer.status, answer.json) == (200, [])

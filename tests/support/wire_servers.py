@@ -9,6 +9,7 @@ from protocol.site import Site
 from registry.context import Context
 from registry.operations import Operations
 from registry.outcomes import Identity, Result
+from registry.single_creations import SingleCreations
 from registry.wire.challenges import ChallengeStore
 from registry.wire.desk import Desk
 from registry.wire.policy import WirePolicy
@@ -47,6 +48,7 @@ def wire_server(
     return WireServer(
         operations,
         site,
+        creations=SingleCreations(operations),
         challenges=ChallengeStore(SessionIds(), clock=clock, on_limit=nothing),
         proofs=proofs,
         replies=StoredReplies(clock=clock, on_limit=nothing),

@@ -123,6 +123,7 @@ ORDER: Final = {
         "resolution",
         "operations",
         "gathering",
+        "single_creations",
         "sequencer",
         "own_site",
         "initialise",

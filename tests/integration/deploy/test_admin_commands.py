@@ -158,6 +158,7 @@ async def test_a_refusal_has_its_code_its_remedy_and_its_exit_code(terminal: Ter
             "neither a private",
         ),
         (["delete", "88.1/x", "--certified", "--server", "127.0.0.1"], "--server-key"),
+        (["delete", "88.1/x", "--server-key", "SECRET"], "that --server names"),
         (["remove", "88.1/x", "0"], "0"),
         (["list", "88.1/x"], "no prefix"),
     ],
@@ -169,6 +170,23 @@ async def test_a_command_line_that_cannot_be_used_is_said_so(
         *[str(terminal.secret) if word == "SECRET" else word for word in words], code=2
     )
     assert said in ended.err
+
+
+@pytest.mark.parametrize("session", ["--session", "--no-session"])
+async def test_an_administrator_is_shown_what_others_are_not(terminal: Terminal, session: str) -> None:
+    name = fresh()
+    hidden = {"index": 2, "type": "DESC", "data": "inside", "permissions": "1100"}
+    values = terminal.file("values.json", json.dumps({"values": [hidden]}))
+    await terminal.run("create", name, "1:URL=x", "--values", str(values), *terminal.by_secret())
+
+    shown = await terminal.run("show", name, session, *terminal.by_secret())
+    some = await terminal.run("show", name, session, "--index", "2", "--json", *terminal.by_secret())
+    nobody = await terminal.run("show", name, session, "--server", terminal.place(), code=1)
+
+    assert "inside" in shown.out
+    assert [value["index"] for value in some.json["values"]] == [2]
+    assert "inside" not in nobody.out
+    assert "--as" in nobody.err
 
 
 async def test_lists_come_as_lines_or_as_a_document(terminal: Terminal) -> None:

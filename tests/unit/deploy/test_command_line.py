@@ -10,11 +10,13 @@ import pytest
 from deploy import cli
 from deploy.commands.daemons import node
 from deploy.commands.failure import CommandFailed, ExitCode, exit_code, explain, facts
-from deploy.commands.resolve import describe_failure, parse_handle, parse_server
+from deploy.commands.resolve import Outcome, describe_failure, parse_handle, parse_server
 from deploy.commands.text import printable
 from deploy.local.processes import LocalError
+from protocol.client import Denied, Found
 from protocol.errors import ResolutionFailed, SettingsError, StoreUnavailable
-from protocol.handle import Handle
+from protocol.handle import Handle, Prefix
+from protocol.value import HandleValue, ValueList
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -266,6 +268,27 @@ def test_a_failure_names_node_cause_since_and_remedy() -> None:
         "  failing since 2026-11-20T12:00:00Z",
         "  start it",
     ]
+
+
+def test_no_line_within_a_value_looks_like_another_value() -> None:
+    value = HandleValue(index=1, type="DESC", data=b"one\n    300  HS_ADMIN   forged")
+    found = Found(
+        handle=Handle.parse("88.1/x"), values=ValueList.of([value]), authoritative=True, site_serial=1
+    )
+    rows = Outcome(reply=found, hops=()).to_text().splitlines()
+    assert rows == ["88.1/x", "      1  DESC       one", " " * 24 + "300  HS_ADMIN   forged"]
+
+
+def test_what_was_proved_is_told() -> None:
+    denied = Denied(handle=Handle.parse("88.1/x"), code=100, message="")
+    proved = Outcome(reply=denied, hops=(), certified=True, unsigned=(Prefix.parse("88"),))
+    assert proved.to_text().splitlines()[1:] == [
+        "signed at every level, from the root bundle down, but for 88"
+    ]
+    assert proved.to_json()["certified"]
+    failed = Outcome(reply=ResolutionFailed("no answer"), hops=(), certified=True)
+    assert "signed" not in failed.to_text()
+    assert "certified" not in failed.to_json()
 
 
 def test_what_would_steer_a_terminal_is_replaced() -> None:

@@ -145,8 +145,10 @@ def test_a_key_is_made_shown_and_never_overwritten(run: Run, tmp_path: Path) -> 
     code, shown, _ = run("key", "show", str(private), "--json")
     facts = json.loads(shown)
     assert (facts["kind"], facts["algorithm"], facts["bits"]) == ("private", "RSA", 2048)
-    assert set(facts) == {"file", "kind", "algorithm", "bits", "fingerprint"}
+    assert set(facts) == {"file", "kind", "algorithm", "bits", "fingerprint", "blobFingerprint"}
     assert json.loads(run("key", "show", str(public), "--json")[1])["fingerprint"] == facts["fingerprint"]
+    assert facts["blobFingerprint"] == hashlib.sha256(public.read_bytes()).hexdigest()
+    assert facts["blobFingerprint"] in run("key", "show", str(public))[1]
 
     target = tmp_path / "admin.pem"
     assert run("key", "convert", str(private), str(target), "--to", "pkcs8")[0] == 0

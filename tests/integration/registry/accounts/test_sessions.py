@@ -72,9 +72,9 @@ async def test_an_unknown_login_takes_as_long_as_a_wrong_password(office: Office
     await slow.user(made.id)
 
     async def taken_s(login: str) -> float:
-        start_s = time.perf_counter()
+        start_s = time.process_time()  # in any thread, whatever else the machine does
         await refused(slow, made.id, login)
-        return time.perf_counter() - start_s
+        return time.process_time() - start_s
 
     known = sorted([await taken_s("li.lei") for _ in range(4)])
     unknown = sorted([await taken_s("nobody") for _ in range(4)])

@@ -160,6 +160,7 @@ async def test_after_a_login_a_client_writes_and_reads_with_session_ids_of_its_o
     value = url(ADDRESS, 1).encode()
     other = HandleValue(index=2, type="DESC", data=b"inside", permissions=0x0C).encode()
     async with sdk(registry) as client:
+        site = await client.ask(2, text("/"))
         login = await client.log_in(ADMIN, KEY_INDEX, KEY)
         created = await client.ask(100, text(name) + struct.pack(">I", 1) + value)
         added = await client.ask(102, text(name) + struct.pack(">I", 1) + other)
@@ -168,7 +169,7 @@ async def test_after_a_login_a_client_writes_and_reads_with_session_ids_of_its_o
         removed = await client.ask(103, text(name) + struct.pack(">II", 1, 2))
         deleted = await client.ask(101, text(name))
 
-    assert (login.rc, login.op_code) == (1, LOGIN)
+    assert (site.rc, login.rc, login.op_code) == (1, 1, LOGIN)
     assert [answer.rc for answer in (created, added, read, beat, removed, deleted)] == [1, 1, 1, 100, 1, 1]
     assert created.session_id == LOGGED_IN
     assert {value.data for value in read.values} >= {b"inside"}  # though PUBL is set

@@ -1,5 +1,6 @@
 """What the fast path relies on inside aiohttp, which promises none of it."""
 
+import asyncio
 import inspect
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 
 from protocol.transport.http_connection import HttpConnection
+from protocol.transport.source import SourceCheck
 from tests.support.tree import ROOT
 
 
@@ -21,7 +23,16 @@ def test_the_fast_path_was_proved_with_the_version_that_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["_close", "_force_close", "_keepalive_timeout", "_next_keepalive_close_time", "_waiter"]
+    "name",
+    [
+        "_close",
+        "_current_request",
+        "_force_close",
+        "_keepalive_timeout",
+        "_next_keepalive_close_time",
+        "_task_handler",
+        "_waiter",
+    ],
 )
 def test_a_connection_keeps_its_state_where_the_fast_path_looks(name: str) -> None:
     assert name in web.RequestHandler.__slots__
@@ -48,3 +59,43 @@ def test_a_connection_waits_for_a_request_in_one_place() -> None:
 
     assert source.count("self._waiter = loop.create_future()") == 1
     assert source.count("await self._waiter") == 1
+
+
+async def test_a_request_whose_connection_is_lost_at_once_is_nobodys_fault() -> None:
+    async def never(_: web.BaseRequest) -> web.Response:
+        raise AssertionError
+
+    ended: list[bool] = []
+    connection = HttpConnection(
+        web.Server(never),
+        cache=None,
+        source=SourceCheck(),
+        ended=lambda: ended.append(True),
+        loop=asyncio.get_running_loop(),
+    )
+    connection.connection_made(_Transport())
+    reader = connection._task_handler
+    assert reader is not None
+    await asyncio.sleep(0)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: plant.example\r\n\r\n")
+    connection.connection_lost(None)  # in the same turn of the loop, before the request is looked at
+
+    await asyncio.wait([reader])
+
+    assert reader.cancelled()
+    assert ended == [True]
+
+
+class _Transport(asyncio.Transport):
+    """A connection of which nothing is seen."""
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """Who is at the other end."""
+        return ("192.0.2.1", 40_000) if name == "peername" else default
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """Nothing to close."""

@@ -6,20 +6,28 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from protocol.admin_bodies import ChallengeAnswerRequest
-from protocol.challenge import Challenge, SecretCode, answer_with_key, answer_with_secret
+from protocol.challenge import (
+    Challenge,
+    Derivation,
+    SecretCode,
+    answer_with_key,
+    answer_with_secret,
+    derive_key,
+)
 from protocol.handle import Handle
 from protocol.signature import PrivateKey
 from protocol.value import ValueReference
 from protocol.valuetypes import PublicKey
 from registry.outcomes import Identity
 from registry.wire.desk import Desk
-from registry.wire.proofs import HS_PUBKEY, KEYS_MAX, Floors, Key, Proofs, Unreadable
+from registry.wire.proofs import HS_PUBKEY, KEYS_MAX, QUICK_BITS_MAX, Floors, Key, Proofs, Unreadable
 
 CHALLENGE = Challenge(bytes(range(16)), bytes(32))
 NAME = b"88.1/ADMIN"
 RSA_KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 DSA_KEY = dsa.generate_private_key(key_size=1_024)  # noqa: S505 - what deployed servers have
 NETWORK = "192.0.2.0/24"
+PBKDF2 = SecretCode.PBKDF2_HMAC_SHA1
 
 
 class Keyring:
@@ -48,8 +56,11 @@ class Bench:
         self.barred = False
 
     def proofs(self, *keys: tuple[int, bytes, bytes], floors: Floors | None = None) -> Proofs:
+        return self.proofs_of(Keyring(*keys), floors)
+
+    def proofs_of(self, keyring: Keyring, floors: Floors | None = None) -> Proofs:
         return Proofs(
-            Keyring(*keys),
+            keyring,
             self.desk,
             floors or Floors(),
             on_result=lambda scheme, result: self.counted.append((scheme, result)),
@@ -65,6 +76,19 @@ async def bench() -> AsyncIterator[Bench]:
     made = Bench()
     yield made
     made.desk.close()
+
+
+@pytest.fixture
+def derived(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The secrets of which keys are derived, one after the other."""
+    seen: list[bytes] = []
+
+    def derive(derivation: Derivation, secret: bytes) -> bytes:
+        seen.append(secret)
+        return derive_key(derivation, secret)
+
+    monkeypatch.setattr("registry.wire.proofs.derive_key", derive)
+    return seen
 
 
 def by_key(key: PrivateKey, index: int = 301, version: tuple[int, int] = (2, 11)) -> ChallengeAnswerRequest:
@@ -160,6 +184,69 @@ async def test_an_empty_secret_and_an_unknown_identity_prove_nothing(bench: Benc
 )
 async def test_what_is_no_key_proves_nothing(bench: Bench, data: bytes) -> None:
     assert await _proven(bench.proofs((301, HS_PUBKEY, data)), by_key(RSA_KEY)) is None
+
+
+async def test_a_client_that_keeps_its_salt_costs_one_derivation(bench: Bench, derived: list[bytes]) -> None:
+    proofs = bench.proofs(secret(b"one"))
+
+    for _ in range(3):
+        assert await _proven(proofs, by_secret(b"one", code=PBKDF2))
+    assert derived == [b"one"]
+    assert bench.counted == [("secret_pbkdf2_hmac_sha1", "success")] * 3
+
+
+async def test_every_guess_costs_a_derivation_and_is_not_kept(bench: Bench, derived: list[bytes]) -> None:
+    proofs = bench.proofs(secret(b"one"))
+
+    for _ in range(3):
+        assert await _proven(proofs, by_secret(b"two", code=PBKDF2)) is None
+    assert derived == [b"one"] * 3
+
+
+async def test_who_proves_one_of_several_secrets_makes_no_guess_at_another_cheaper(
+    bench: Bench, derived: list[bytes]
+) -> None:
+    proofs = bench.proofs(secret(b"mine", 5), secret(b"yours", 7))
+    assert await _proven(proofs, by_secret(b"mine", 0, PBKDF2))
+    derived.clear()
+
+    assert await _proven(proofs, by_secret(b"guess", 7, PBKDF2)) is None
+    assert derived == [b"yours"]
+
+
+async def test_a_secret_that_was_changed_is_not_proved_by_its_old_key(bench: Bench) -> None:
+    keyring = Keyring(secret(b"one"))
+    proofs = bench.proofs_of(keyring)
+    assert await _proven(proofs, by_secret(b"one", code=PBKDF2))
+
+    keyring.keys = (secret(b"two"),)
+
+    assert await _proven(proofs, by_secret(b"one", code=PBKDF2)) is None
+    assert await _proven(proofs, by_secret(b"two", code=PBKDF2))
+
+
+async def test_a_known_salt_proves_nothing_with_a_wrong_mac(bench: Bench) -> None:
+    proofs = bench.proofs(secret(b"one"))
+    proof = by_secret(b"one", code=PBKDF2)
+    assert await _proven(proofs, proof)
+
+    other = Challenge(bytes(16), bytes(32))
+
+    assert await proofs.prove(other, proof, network=NETWORK) is None
+
+
+@pytest.mark.parametrize("bits", [2_048, QUICK_BITS_MAX + 1])
+async def test_what_takes_longer_than_a_thread_is_checked_at_the_desk(bench: Bench, bits: int) -> None:
+    number = (1 << bits) - 1 if bits > QUICK_BITS_MAX else RSA_KEY.public_key().public_numbers().n
+    blob = PublicKey(b"RSA_PUB_KEY", (65_537, number)).encode()
+    bench.desk.close()
+    proving = _proven(bench.proofs((301, HS_PUBKEY, blob)), by_key(RSA_KEY))
+
+    if bits > QUICK_BITS_MAX:
+        with pytest.raises(RuntimeError, match="shutdown"):
+            await proving
+    else:
+        assert await proving
 
 
 async def test_a_key_that_can_be_factored_proves_nothing(bench: Bench) -> None:
