@@ -34,8 +34,6 @@ from tests.support.processes import NodeProcess
 PREFIX: Final = "88.1"
 CLIENTS: Final = 16
 REGISTRATIONS: Final = 10_000
-FEWER: Final = 2_000
-"""Where there is one fault alone, and nothing else comes before it or after it."""
 UNLIMITED: Final = 1_000_000_000
 IMPATIENT_EACH: Final = 10
 """So many registrations of a client have one whose first answer it does not wait for."""
@@ -201,7 +199,7 @@ async def test_a_daemon_killed_again_and_again_among_ten_thousand_registrations_
     assert seen.replayed >= CLIENTS, "no answer was lost"
 
 
-async def test_a_database_killed_among_two_thousand_registrations_loses_and_doubles_none(
+async def test_a_database_killed_among_ten_thousand_registrations_loses_and_doubles_none(
     own_postgres: TestPostgres, scratch: Path
 ) -> None:
     seen = Acknowledged()
@@ -211,8 +209,8 @@ async def test_a_database_killed_among_two_thousand_registrations_loses_and_doub
             await asyncio.to_thread(kill_postgres, own_postgres)
             own_postgres.start()
 
-        await register_through(key, FEWER, {FEWER // 2: power_cut}, seen=seen)
-        await check(node, FEWER, seen)
+        await register_through(key, REGISTRATIONS, {REGISTRATIONS // 2: power_cut}, seen=seen)
+        await check(node, REGISTRATIONS, seen)
     assert seen.repeated >= 1, "nothing was in the middle of anything"
 
 
