@@ -41,6 +41,7 @@ _PAUSE_OCTETS: Final = ENVELOPE_OCTETS + MAX_MESSAGE_OCTETS  # no more is read u
 _BODY: Final = ENVELOPE_OCTETS + HEADER_OCTETS
 _U32: Final = struct.Struct(">I")
 _KPAL_AT: Final = ENVELOPE_OCTETS + 8
+_IDIS_VERSION: Final = bytes((2, 10, 2, 11))  # what the SDK writes in, and what it suggests
 _KPAL_OCTET: Final = OpFlag.KPAL >> 24
 
 log = structlog.get_logger(__name__)
@@ -428,13 +429,14 @@ class ConnectionOwner:
 def keeps_open(request: bytes) -> bool:
     """Whether a request asks that its connection stay: KPAL, or what the IDIS SDK sends over connections of its pool.
 
-    That is resolution with a trailing field, and get-site-info, behind which its login comes. An encrypted request asks
-    whoever decrypts it. Source: PROTOCOL.md §4.1, DOMAIN.md §3.5.
+    That is resolution with a trailing field, and get-site-info in its version, behind which its login comes; others
+    read the answer to get-site-info until the connection ends. An encrypted request asks whoever decrypts it.
+    Source: PROTOCOL.md §4.1, DOMAIN.md §3.5.
     """
     if len(request) < _BODY or is_encrypted(request):
         return False
     op_code, _, flags = struct.unpack_from(">III", request, ENVELOPE_OCTETS)
-    if flags & OpFlag.KPAL or op_code == OpCode.GET_SITE_INFO:
+    if flags & OpFlag.KPAL or (op_code == OpCode.GET_SITE_INFO and request.startswith(_IDIS_VERSION)):
         return True
     if op_code != OpCode.RESOLUTION:
         return False
